@@ -1,0 +1,2 @@
+//! Freshline.
+fn main() {}

@@ -1,0 +1,179 @@
+//! What a source delivers: transactions of row changes, in commit order, with the position that each ends at.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::coherence::{Lsn, NarrowXid};
+
+/// One thing that happened, as a source tells it. Between [`Event::Begin`] and [`Event::Commit`] everything belongs to that
+/// transaction; nothing of an aborted transaction is ever delivered.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A committed transaction begins.
+    Begin {
+        /// The top-level transaction.
+        xid: NarrowXid,
+    },
+    /// A row was inserted, updated or deleted.
+    Row(RowChange),
+    /// Tables were emptied.
+    Truncate {
+        /// The tables, each as it was at that moment.
+        relations: Vec<Arc<Relation>>,
+    },
+    /// A transactional logical message (`pg_logical_emit_message(true, …)`). One that is not transactional is never delivered: it
+    /// comes before the commit, and even from a transaction that rolls back.
+    Message {
+        /// The prefix that names its kind.
+        prefix: Box<str>,
+        /// The content, any bytes.
+        content: Bytes,
+    },
+    /// The transaction ends.
+    Commit {
+        /// The end of the commit record: orders changes within one timeline.
+        end: Lsn,
+    },
+    /// Everything below this position has been delivered. Comes outside transactions only.
+    Reached {
+        /// The walsender's position.
+        position: Lsn,
+    },
+}
+
+/// A change of one row.
+#[derive(Debug, Clone)]
+pub struct RowChange {
+    /// The table, with its columns as they were at that moment.
+    pub relation: Arc<Relation>,
+    /// What happened.
+    pub operation: Operation,
+    /// The row before: whole under full replica identity, its key columns under the others, absent on insert and where an
+    /// update kept the key.
+    pub before: Option<Row>,
+    /// The row after; absent on delete.
+    pub after: Option<Row>,
+}
+
+/// What happened to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// It was inserted.
+    Insert,
+    /// It was updated.
+    Update,
+    /// It was deleted.
+    Delete,
+}
+
+/// A table as the stream describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// Its object id.
+    pub id: u32,
+    /// Its schema.
+    pub schema: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// What the old row of an update or delete consists of.
+    pub identity: ReplicaIdentity,
+    /// Its published columns, in order.
+    pub columns: Box<[Column]>,
+}
+
+/// A column of a [`Relation`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: Box<str>,
+    /// The object id of its type (`pg_type.oid`).
+    pub type_id: u32,
+    /// The type's modifier (`atttypmod`), -1 where it has none.
+    pub type_modifier: i32,
+    /// Whether it is part of the replica identity.
+    pub in_identity: bool,
+}
+
+/// `pg_class.relreplident`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicaIdentity {
+    /// `d`: the primary key.
+    Default,
+    /// `n`: nothing.
+    Nothing,
+    /// `f`: every column.
+    Full,
+    /// `i`: the columns of an index.
+    Index,
+}
+
+/// The values of one row, in the order of the relation's columns, still in the bytes that they came in.
+#[derive(Debug, Clone)]
+pub struct Row {
+    bytes: Bytes,
+    values: Box<[Value]>,
+}
+
+/// Where a value lies in its row's bytes.
+#[derive(Debug, Clone, Copy)]
+pub enum Value {
+    /// SQL null.
+    Null,
+    /// A large value that this update did not change, and that the stream therefore leaves out.
+    Unchanged,
+    /// Text of this range of bytes.
+    Text {
+        /// First byte.
+        start: u32,
+        /// Number of bytes.
+        len: u32,
+    },
+}
+
+/// One value of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Datum<'a> {
+    /// SQL null.
+    Null,
+    /// A large value that this update did not change, and that the stream therefore leaves out.
+    Unchanged,
+    /// The value as Postgres prints it.
+    Text(&'a str),
+}
+
+impl Row {
+    /// A row of these values, each range of which lies within `bytes` and is UTF-8; `None` where one is not.
+    pub fn new(bytes: Bytes, values: Box<[Value]>) -> Option<Self> {
+        let whole = values.iter().all(|value| match *value {
+            Value::Null | Value::Unchanged => true,
+            Value::Text { start, len } => bytes
+                .get(start as usize..)
+                .and_then(|rest| rest.get(..len as usize))
+                .is_some_and(|text| std::str::from_utf8(text).is_ok()),
+        });
+        whole.then_some(Self { bytes, values })
+    }
+
+    /// How many values it has.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether it has no values.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The value of a column, or `None` where the row has no such column.
+    pub fn get(&self, column: usize) -> Option<Datum<'_>> {
+        Some(match *self.values.get(column)? {
+            Value::Null => Datum::Null,
+            Value::Unchanged => Datum::Unchanged,
+            Value::Text { start, len } => {
+                let text = self.bytes.get(start as usize..(start + len) as usize)?;
+                Datum::Text(std::str::from_utf8(text).ok()?)
+            }
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! Freshline keeps a Redis cache in front of Postgres true, from Postgres's own change stream.
+//!
+//! This library is what Freshline's processes share, and what other services use to read through the cache:
+//!
+//! - [`coherence`] decides, and does no I/O beyond calling its own scripts: snapshots, proofs, entries, fences, leases;
+//! - [`cache`] is what a service calls: get or load one value, many, a list; tokens; the staleness bound;
+//! - [`change`] and [`replication`] bring changes in; [`rules`] maps them to dependencies;
+//! - [`catalog`] is the reference application's product and its queries;
+//! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`admin`] are what every process needs around that.
+
+pub mod admin;
+pub mod cache;
+pub mod catalog;
+pub mod change;
+pub mod coherence;
+pub mod config;
+pub mod fault;
+pub mod replication;
+pub mod retry;
+pub mod row_json;
+pub mod rules;
+pub mod shutdown;
+pub mod telemetry;
