@@ -112,6 +112,11 @@ impl State {
         }
     }
 
+    /// Every version that a tag has.
+    pub fn versions(&self) -> impl Iterator<Item = &Version> {
+        self.stripes.iter().flat_map(|stripe| stripe.tags.values()).filter_map(Cell::held)
+    }
+
     fn suffer(&mut self, blow: &Blow, universe: &Universe) {
         match blow {
             Blow::Lose(place) => self.put(*place, false),

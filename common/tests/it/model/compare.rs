@@ -20,6 +20,12 @@ pub enum Proof {
     Lsn(Lsn),
 }
 
+impl Proof {
+    pub fn snap(&self) -> Option<&Snap> {
+        if let Self::Snap(snap) = self { Some(snap) } else { None }
+    }
+}
+
 /// `visible(x, S) = x < S.xmin or (x < S.xmax and x not in S.xip)`
 pub fn visible(x: Xid, s: &Snap) -> bool {
     x < s.xmin || (x < s.xmax && !s.xip.contains(&x))

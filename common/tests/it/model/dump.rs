@@ -6,7 +6,6 @@ use bytes::Bytes;
 use freshline::coherence::{Entry, LinkError, Proof as RealProof};
 
 use super::{
-    call::Place,
     compare::{Proof, Snap},
     live::{self, Live},
     state::{Cell, Ctl, Dep, Fences, Lease, RunId, Src, Stripe, Value, Version},
@@ -29,30 +28,32 @@ end
 return all
 ";
 
-/// One key of Redis.
-type Raw = (String, i64, Vec<Bytes>);
+/// One key of Redis: its type, its milliseconds to live, its parts.
+type Raw = (String, i64, Vec<Vec<u8>>);
+
+/// The command that reads all of these keys.
+pub fn reading(names: &[String]) -> redis::Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(READ_ALL).arg(names.len()).arg(names);
+    command
+}
 
 /// All that Redis holds of this history.
 pub async fn read(live: &Live<'_>) -> Result<Vec<Stripe>, LinkError> {
-    let names = live.names();
-    let mut command = redis::cmd("EVAL");
-    command.arg(READ_ALL).arg(names.len()).arg(&names);
-    let all: Vec<(String, i64, Vec<Vec<u8>>)> = live.link.call(&command).await?;
-    let held = all.into_iter().map(|(kind, left, parts)| (kind, left, parts.into_iter().map(Bytes::from).collect()));
-    let raw: BTreeMap<String, Raw> = names.into_iter().zip(held).collect();
+    let mut raw = live.link.call::<Vec<Raw>>(live.reading()).await?.into_iter();
+    let mut next = || raw.next().expect("a reply for each key");
     let universe = live.universe;
-    let stripe = |(at, stripe)| {
-        let keys = universe.keys_in(stripe);
+    let stripe = |stripe| {
         let deps = universe.deps_in(stripe);
-        Stripe {
-            ctl: cell(&raw[&live.name(Place::Ctl(at))], None, |raw| ctl(raw, live)),
-            fences: cell(&raw[&live.name(Place::Fences(at))], None, |raw| fences(raw, &deps)),
-            values: keys.iter().map(|key| (*key, cell(&raw[&live.name(Place::Value(at, *key))], Some(live::VALUE_TTL), value))).collect(),
-            leases: keys.iter().map(|key| (*key, cell(&raw[&live.name(Place::Lease(at, *key))], Some(live::LEASE_TTL), lease))).collect(),
-            tags: universe.tags_in(stripe).into_iter().map(|tag| (tag, cell(&raw[&live.name(Place::Tag(at, tag))], Some(live::TAG_TTL), version))).collect(),
-        }
+        let mut held = Stripe::empty(&universe.keys_in(stripe), &universe.tags_in(stripe));
+        held.ctl = cell(&next(), None, |raw| ctl(raw, live));
+        held.fences = cell(&next(), None, |raw| fences(raw, &deps));
+        held.values.values_mut().for_each(|held| *held = cell(&next(), Some(live::VALUE_TTL), value));
+        held.leases.values_mut().for_each(|held| *held = cell(&next(), Some(live::LEASE_TTL), lease));
+        held.tags.values_mut().for_each(|held| *held = cell(&next(), Some(live::TAG_TTL), version));
+        held
     };
-    Ok(universe.stripes.all().enumerate().map(stripe).collect())
+    Ok(universe.stripes.all().map(stripe).collect())
 }
 
 /// Decodes one key, and checks that it goes away by itself in time, or never.
@@ -167,12 +168,12 @@ fn value(raw: &Raw) -> Option<Value> {
     let xip = fields.numbers(running.into())?.into_iter().collect();
     let proof = if flags & 1 == 0 { Proof::Snap(Snap { xmin: low, xmax: high, xip }) } else { Proof::Lsn(low) };
     let value = Value { id, generation, proof, read_at };
-    assert!(is_same(&value, &raw.2[0]), "the library reads another entry than {value:?}");
+    assert!(is_same(&value, Bytes::copy_from_slice(&raw.2[0])), "the library reads another entry than {value:?}");
     Some(value)
 }
 
-fn is_same(value: &Value, bytes: &Bytes) -> bool {
-    let entry = Entry::decode(bytes).expect("an entry that one of ours wrote");
+fn is_same(value: &Value, bytes: Bytes) -> bool {
+    let entry = Entry::decode(&bytes).expect("an entry that one of ours wrote");
     let proof = match &entry.proof {
         RealProof::Snapshot(snapshot) => Proof::Snap(universe::snap_of(snapshot)),
         RealProof::Lsn(lsn) => Proof::Lsn(lsn.get()),

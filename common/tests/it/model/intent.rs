@@ -9,7 +9,7 @@ use super::{
     call::{At, Blow, Call, Place, State},
     compare::{Lsn, Proof, Snap, unseen},
     operations::{Change, Opening, Touch},
-    state::{Ctl, Dep, Fences, Gen, Id, Key, Src, Tag, Token, Value, Version},
+    state::{Cell, Ctl, Dep, Fences, Gen, Id, Key, Lease, Src, Tag, Token, Value, Version},
     universe::{LSNS, SOURCES, Universe, XIDS},
 };
 
@@ -37,7 +37,7 @@ enum Verb {
 #[derive(Clone)]
 pub struct Intent {
     verb: Verb,
-    dice: [u8; 32],
+    dice: Vec<u8>,
 }
 
 impl std::fmt::Debug for Intent {
@@ -55,18 +55,19 @@ fn intents() -> impl Strategy<Value = Intent> {
         9 => Just(Verb::Publish),
         6 => Just(Verb::Tag),
         6 => Just(Verb::Settle),
-        8 => Just(Verb::Open),
+        4 => Just(Verb::Open),
         3 => Just(Verb::Bump),
         3 => Just(Verb::Raise),
         2 => Just(Verb::Unlink),
-        4 => Just(Verb::Lose),
-        4 => Just(Verb::Garble),
+        3 => Just(Verb::Lose),
+        3 => Just(Verb::Garble),
         1 => Just(Verb::FlushAll),
         1 => Just(Verb::OtherRun),
         1 => Just(Verb::Save),
         1 => Just(Verb::Restore),
     ];
-    (verb, any::<[u8; 32]>()).prop_map(|(verb, dice)| Intent { verb, dice })
+    // Four numbers rather than 32: as many trees for proptest to keep.
+    (verb, any::<[u64; 4]>()).prop_map(|(verb, numbers)| Intent { verb, dice: numbers.map(u64::to_le_bytes).concat() })
 }
 
 /// A history: how many stripes, how large its numbers are, and what is tried.
@@ -84,7 +85,7 @@ pub fn histories(steps: usize) -> impl Strategy<Value = History> {
     let xids = prop_oneof![Just(3), Just((1 << 32) - 4), Just(LARGEST)];
     let lsns = prop_oneof![Just(1), Just((1 << 32) - 6), Just(LARGEST)];
     let times = prop_oneof![Just(1), Just(1_763_719_200_123_456)];
-    (prop_oneof![Just(1), Just(3)], (xids, lsns, times), proptest::collection::vec(intents(), 1..=steps))
+    (prop_oneof![3 => Just(1), 1 => Just(3)], (xids, lsns, times), proptest::collection::vec(intents(), 1..=steps))
         .prop_map(|(stripe_count, bases, intents)| History { stripe_count, bases, intents })
 }
 
@@ -246,6 +247,14 @@ impl<'a> Maker<'a> {
         self.snap(xmax, running)
     }
 
+    /// A snapshot that suffices for a fill.
+    fn snap_seeing(&mut self, lease: &Lease) -> Snap {
+        let after = self.snap_after(&lease.snap);
+        let xmax = lease.xids.last().map_or(after.xmax, |last| after.xmax.max(last + 1));
+        let running = after.xip.iter().copied().chain(after.xmax..xmax).filter(|xid| !lease.xids.contains(xid)).collect();
+        self.snap(xmax, running)
+    }
+
     fn snap_around(&mut self, base: Option<&Snap>) -> Snap {
         match base {
             Some(base) if !self.once_in(4) => self.snap_after(base),
@@ -267,12 +276,18 @@ impl<'a> Maker<'a> {
 
     fn tag(&mut self) -> Call {
         let at = self.stripe_with(|stripe| !stripe.tags.is_empty());
+        if let Some(open) = self.open_first(at) {
+            return open;
+        }
         let all = self.tags(at);
         Call::Tag(at, self.some_of(&all))
     }
 
     fn lease(&mut self) -> Call {
         let at = self.stripe_with(|stripe| !stripe.values.is_empty());
+        if let Some(open) = self.open_first(at) {
+            return open;
+        }
         let all = self.keys(at);
         let keys = self.some_of(&all);
         Call::Lease(at, keys.into_iter().map(|key| self.wanted(at, key)).collect())
@@ -295,10 +310,10 @@ impl<'a> Maker<'a> {
     fn fill(&mut self) -> Call {
         let at = self.stripe_with(|stripe| stripe.leases.values().any(|lease| lease.held().is_some()));
         let leased: Vec<Key> = self.keys(at).into_iter().filter(|key| self.state.stripes[at].leases[key].held().is_some()).collect();
-        let all = if leased.is_empty() { self.keys(at) } else { leased };
-        if all.is_empty() {
+        if leased.is_empty() && !self.once_in(6) || self.keys(at).is_empty() {
             return self.lease();
         }
+        let all = if leased.is_empty() { self.keys(at) } else { leased };
         let keys = if self.once_in(3) { self.some_of(&all) } else { vec![self.one_of(&all)] };
         let source = self.source(self.ctl(at).map(|ctl| ctl.source));
         Call::Fill(at, source, keys.into_iter().map(|key| self.filling(at, key)).collect())
@@ -313,21 +328,34 @@ impl<'a> Maker<'a> {
             _ => self.one_of(&past[past.len().saturating_sub(4)..]),
         };
         let generation = lease.map(|lease| lease.generation).unwrap_or_else(|| self.any_generation());
-        let proof = if self.once_in(4) {
-            Proof::Lsn(lease.map_or(self.universe.lsn_base, |lease| (lease.hi + self.below(3) as u64).saturating_sub(1)))
-        } else {
-            Proof::Snap(self.snap_around(lease.map(|lease| &lease.snap)))
+        let proof = match (self.below(4), lease) {
+            (3, lease) => Proof::Lsn(lease.map_or(self.universe.lsn_base, |lease| (lease.hi + self.below(3) as u64).saturating_sub(1))),
+            (0 | 1, Some(lease)) => Proof::Snap(self.snap_seeing(lease)),
+            (_, lease) => Proof::Snap(self.snap_around(lease.map(|lease| &lease.snap))),
         };
         let read_at = if self.once_in(4) { 0 } else { self.universe.at_base + self.below(9) as u64 };
         (key, token, Value { id: self.new_id(), generation, proof, read_at })
     }
 
     fn apply(&mut self) -> Call {
-        let at = self.stripe();
-        let change = self.change(at);
+        let at = if self.below(2) == 0 { self.stripe_with(|stripe| stripe.values.values().any(Cell::exists)) } else { self.stripe() };
+        let mut change = self.change(at);
         let deps = self.universe.deps_in(self.universe.stripes.all().nth(at).expect("a stripe"));
-        let touched = self.some_of(&deps).into_iter().map(|dep| self.touch(dep, change)).collect();
-        Call::Apply(at, change, touched)
+        let filled = self.state.stripes[at].values.iter().filter(|(_, value)| value.exists()).map(|(key, _)| Dep::Key(*key));
+        let filled: Vec<_> = filled.collect();
+        if self.once_in(2) {
+            change.xid = self.uncovered(at).unwrap_or(change.xid);
+        }
+        let deps = if filled.is_empty() || self.once_in(3) { self.some_of(&deps) } else { self.some_of(&filled) };
+        Call::Apply(at, change, deps.into_iter().map(|dep| self.touch(dep, change)).collect())
+    }
+
+    /// A transaction that some entry's snapshot does not see.
+    fn uncovered(&mut self, at: At) -> Option<u64> {
+        let snaps: Vec<_> = self.state.stripes[at].values.values().filter_map(|value| Some(value.held()?.proof.snap()?.clone())).collect();
+        let snap = (!snaps.is_empty()).then(|| self.below(snaps.len())).map(|which| &snaps[which])?;
+        let hidden: Vec<_> = unseen(self.universe.xid_base..self.universe.xid(XIDS), snap).into_iter().collect();
+        (!hidden.is_empty()).then(|| self.one_of(&hidden))
     }
 
     fn touch(&mut self, dep: Dep, change: Change) -> Touch {
@@ -365,12 +393,21 @@ impl<'a> Maker<'a> {
         Call::Settle(at, self.own_or_other(at), deps.into_iter().collect())
     }
 
-    /// Opens, mostly where it is closed.
+    /// Mostly opens what is closed, before anything else is tried there.
+    fn open_first(&mut self, at: At) -> Option<Call> {
+        let is_closed = self.state.stripes[at].open_parts().is_none();
+        (is_closed && !self.once_in(4)).then(|| self.open_at(at))
+    }
+
     fn open(&mut self) -> Call {
         let at = self.stripe_with(|stripe| stripe.open_parts().is_none());
+        self.open_at(at)
+    }
+
+    fn open_at(&mut self, at: At) -> Call {
         let standing = self.ctl(at);
         let expected = if self.once_in(6) { Some(self.any_generation()).filter(|_| standing.is_none()) } else { standing.map(|ctl| ctl.generation) };
-        let source = if self.once_in(3) { self.source(None) } else { standing.map_or(Src(0), |ctl| ctl.source) };
+        let source = if self.once_in(2) { self.source(None) } else { standing.map_or(Src(0), |ctl| ctl.source) };
         let snap = self.snap_around(self.fences(at).map(|fences| &fences.snap));
         let all = self.universe.deps_in(self.universe.stripes.all().nth(at).expect("a stripe"));
         let mut fences = BTreeMap::new();
@@ -388,11 +425,11 @@ impl<'a> Maker<'a> {
     fn place(&mut self) -> Place {
         let at = self.stripe();
         let (keys, tags) = (self.keys(at), self.tags(at));
-        match self.below(8) {
-            0 | 1 if !keys.is_empty() => Place::Value(at, self.one_of(&keys)),
-            2 | 3 if !keys.is_empty() => Place::Lease(at, self.one_of(&keys)),
-            4 | 5 if !tags.is_empty() => Place::Tag(at, self.one_of(&tags)),
-            6 => Place::Ctl(at),
+        match self.below(10) {
+            0..3 if !keys.is_empty() => Place::Value(at, self.one_of(&keys)),
+            3..6 if !keys.is_empty() => Place::Lease(at, self.one_of(&keys)),
+            6 | 7 if !tags.is_empty() => Place::Tag(at, self.one_of(&tags)),
+            8 => Place::Ctl(at),
             _ => Place::Fences(at),
         }
     }

@@ -10,7 +10,7 @@ use freshline::coherence::{
 use super::{
     call::{Blow, Call, Place, Reply},
     compare::Proof,
-    garbage,
+    dump, garbage,
     operations::{Change, Closed, Filled, LeaseGrant, Leased, Opened, Opening, TagGrant, Touch},
     state::{Id, Key, Tag, Value, Version},
     universe::{self, SOURCES, Universe},
@@ -27,11 +27,20 @@ pub struct Live<'a> {
     /// The latest time that a lease was told: time does not go back.
     told: StdCell<Option<RedisTime>>,
     saved: RefCell<Vec<(String, i64, Bytes)>>,
+    names: Vec<String>,
+    reading: redis::Cmd,
 }
 
 impl<'a> Live<'a> {
     pub fn new(link: &'a Link, universe: &'a Universe) -> Self {
-        Self { link, universe, told: StdCell::new(None), saved: RefCell::default() }
+        let names = names(universe);
+        let reading = dump::reading(&names);
+        Self { link, universe, told: StdCell::new(None), saved: RefCell::default(), names, reading }
+    }
+
+    /// The command that reads every key that a history may leave behind, in the order of the stripes and their parts.
+    pub fn reading(&self) -> &redis::Cmd {
+        &self.reading
     }
 
     fn scripts(&self) -> Scripts<'a> {
@@ -182,9 +191,9 @@ impl<'a> Live<'a> {
 
     async fn suffer(&self, blow: &Blow) -> Result<(), LinkError> {
         match blow {
-            Blow::Lose(place) => self.link.call(redis::cmd("DEL").arg(self.name(*place))).await,
+            Blow::Lose(place) => self.link.call(redis::cmd("DEL").arg(name(self.universe, *place))).await,
             Blow::Garble(place, which) => {
-                let commands = garbage::commands(&self.name(*place), *place, *which);
+                let commands = garbage::commands(&name(self.universe, *place), *place, *which);
                 self.scripts().send(&commands).await
             }
             Blow::FlushAll => self.clear().await,
@@ -194,47 +203,28 @@ impl<'a> Live<'a> {
         }
     }
 
-    pub fn name(&self, place: Place) -> String {
-        let stripes = &self.universe.stripes;
-        match place {
-            Place::Ctl(at) => stripes.ctl(self.stripe(at)),
-            Place::Fences(at) => stripes.fences(self.stripe(at)),
-            Place::Value(_, key) => stripes.value(&Universe::key_name(key)),
-            Place::Lease(_, key) => stripes.lease(&Universe::key_name(key)),
-            Place::Tag(_, tag) => stripes.tag(&Universe::tag_name(tag)),
-        }
-    }
-
-    /// Every key that a history may leave behind.
-    pub fn names(&self) -> Vec<String> {
-        let ctl = (0..self.universe.stripes.count().into()).flat_map(|at| [Place::Ctl(at), Place::Fences(at)]);
-        let rows = Universe::KEYS.into_iter().flat_map(|key| [Place::Value(0, key), Place::Lease(0, key)]);
-        let tags = Universe::TAGS.into_iter().map(|tag| Place::Tag(0, tag));
-        ctl.chain(rows).chain(tags).map(|place| self.name(place)).collect()
-    }
-
     /// Removes every key of the history.
     pub async fn clear(&self) -> Result<(), LinkError> {
-        self.link.call(redis::cmd("DEL").arg(self.names())).await
+        self.link.call(redis::cmd("DEL").arg(&self.names)).await
     }
 
     async fn rewrite_run(&self, at: usize) -> Result<(), LinkError> {
-        let name = self.name(Place::Ctl(at));
+        let name = name(self.universe, Place::Ctl(at));
         let run_at = 1 + 16;
         if self.link.call::<String>(redis::cmd("TYPE").arg(&name)).await? == "string"
             && self.link.call::<usize>(redis::cmd("STRLEN").arg(&name)).await? > garbage::LEN_MAX
         {
-            let () = self.link.call(redis::cmd("SETRANGE").arg(&name).arg(run_at).arg(super::dump::OTHER_RUN)).await?;
+            let () = self.link.call(redis::cmd("SETRANGE").arg(&name).arg(run_at).arg(dump::OTHER_RUN)).await?;
         }
         Ok(())
     }
 
     async fn save(&self) -> Result<(), LinkError> {
         let mut saved = Vec::new();
-        for name in self.names() {
-            let left: i64 = self.link.call(redis::cmd("PTTL").arg(&name)).await?;
-            if let Some(bytes) = self.link.call::<Option<Vec<u8>>>(redis::cmd("DUMP").arg(&name)).await? {
-                saved.push((name, left.max(0), Bytes::from(bytes)));
+        for name in &self.names {
+            let left: i64 = self.link.call(redis::cmd("PTTL").arg(name)).await?;
+            if let Some(bytes) = self.link.call::<Option<Vec<u8>>>(redis::cmd("DUMP").arg(name)).await? {
+                saved.push((name.clone(), left.max(0), Bytes::from(bytes)));
             }
         }
         self.saved.replace(saved);
@@ -249,6 +239,30 @@ impl<'a> Live<'a> {
         }
         Ok(())
     }
+}
+
+fn name(universe: &Universe, place: Place) -> String {
+    let stripes = &universe.stripes;
+    let stripe = |at| stripes.all().nth(at).expect("a stripe");
+    match place {
+        Place::Ctl(at) => stripes.ctl(stripe(at)),
+        Place::Fences(at) => stripes.fences(stripe(at)),
+        Place::Value(_, key) => stripes.value(&Universe::key_name(key)),
+        Place::Lease(_, key) => stripes.lease(&Universe::key_name(key)),
+        Place::Tag(_, tag) => stripes.tag(&Universe::tag_name(tag)),
+    }
+}
+
+fn names(universe: &Universe) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, stripe) in universe.stripes.all().enumerate() {
+        let (keys, tags) = (universe.keys_in(stripe), universe.tags_in(stripe));
+        let values = keys.iter().map(|key| Place::Value(at, *key));
+        let leases = keys.iter().map(|key| Place::Lease(at, *key));
+        let places = [Place::Ctl(at), Place::Fences(at)].into_iter().chain(values).chain(leases);
+        names.extend(places.chain(tags.iter().map(|tag| Place::Tag(at, *tag))).map(|place| name(universe, place)));
+    }
+    names
 }
 
 /// The body of an entry says which it is.
