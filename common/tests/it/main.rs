@@ -1,3 +1,4 @@
-//! Tests of the library against real servers.
+//! The library on real servers.
 
 mod model;
+mod replication;
