@@ -87,7 +87,7 @@ async fn endless(task: impl Future<Output = ()>) -> Result<()> {
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {
-    let Some(path) = path else { return Ok(freshline::catalog::rules()) };
+    let Some(path) = path else { return Ok(freshline::catalog::rules()?) };
     let text = std::fs::read_to_string(path).with_context(|| format!("FRESHLINE_RULES={} cannot be read", path.display()))?;
     Rules::parse(&text).with_context(|| format!("FRESHLINE_RULES={} cannot be used", path.display()))
 }
