@@ -64,7 +64,7 @@ fn nodes(plan: &Value) -> Vec<&Value> {
 fn check(plan: &Value, index: Option<&str>) -> Result<(), String> {
     let nodes = nodes(&plan[0]["Plan"]);
     let scans: Vec<_> = nodes.iter().filter(|node| node["Relation Name"] == "products").collect();
-    let indexed = |scan: &&Value| index.map_or(scan["Index Name"].is_string(), |index| scan["Index Name"] == index);
+    let indexed = |scan: &&&Value| index.map_or(scan["Index Name"].is_string(), |index| scan["Index Name"] == index);
     if scans.is_empty() || !scans.iter().all(indexed) {
         return Err(format!("not by {}", index.unwrap_or("an index")));
     }
