@@ -8,10 +8,10 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgPool};
 use tokio::sync::OnceCell;
 
-use crate::database::{Login, migrate, set_passwords};
+use crate::database::{Login, migrate, set_password};
 use crate::servers::{self, Home, Postgres, PostgresOptions, Redis, RedisOptions};
 use crate::until::{Probe, until};
-use crate::{Launch, Proxy, workspace_binary};
+use crate::{Launch, Proxy, RuleCutter, workspace_binary};
 
 /// The database that each test's own is copied from.
 const TEMPLATE: &str = "freshline_template";
@@ -130,6 +130,11 @@ impl Stage {
         Proxy::to(local(self.redis.port())).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
+    /// A proxy before this test's Redis that cuts these rules out of the scripts.
+    pub async fn rule_cutter(&self, rules: &[&str]) -> RuleCutter {
+        RuleCutter::to(local(self.redis.port()), rules).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
     /// A proxy before the Postgres of this test.
     pub async fn postgres_proxy(&self) -> Proxy {
         Proxy::to(local(self.postgres.port())).await.unwrap_or_else(|error| panic!("{error:#}"))
@@ -193,7 +198,9 @@ async fn start_postgres() -> Result<Postgres> {
     postgres.run(&format!("create database {TEMPLATE}")).await?;
     let mut connection = postgres.connect(TEMPLATE).await?;
     migrate(&mut connection).await?;
-    set_passwords(&mut connection, |login| postgres.password(login).to_owned()).await?;
+    for login in Login::ROLES {
+        set_password(&mut connection, login, postgres.password(login)).await?;
+    }
     connection.close().await?;
     Ok(postgres)
 }

@@ -1,3 +1,5 @@
 //! The library on real servers.
 
 mod catalog;
+mod model;
+mod replication;
