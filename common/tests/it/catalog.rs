@@ -7,6 +7,7 @@ mod reads;
 mod roles;
 mod seed;
 mod source;
+mod stream;
 mod table;
 mod writes;
 
