@@ -1,4 +1,5 @@
 //! The library on real servers.
 
 mod cache;
+mod model;
 mod replication;
