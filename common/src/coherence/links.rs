@@ -1,0 +1,128 @@
+//! Keeps a link to Redis: makes another when one breaks, and asks a silent one until it answers.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::link::{Link, LinkError, Shared};
+use crate::fault::Classified;
+
+/// How often the clock is read on a link that answers. A reading serves until the next, and drift is far below a microsecond a second.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon a silent link is asked again, and a broken one replaced.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// The link that stands now, for those who call Redis. Cheap to clone.
+#[derive(Clone)]
+pub struct Links {
+    current: Arc<ArcSwapOption<Shared>>,
+    /// Told of each change of `current`. Read apart from it, because each read of the cache asks for the link, and this has a lock.
+    changed: watch::Receiver<()>,
+}
+
+/// The task that keeps [`Links`] supplied. To be spawned, and owned, by the process.
+pub struct LinkKeeper {
+    client: redis::Client,
+    deadline: Duration,
+    current: Arc<ArcSwapOption<Shared>>,
+    changed: watch::Sender<()>,
+}
+
+impl Links {
+    /// Links to this Redis, each call of which is given up after `deadline`; and the task that makes them.
+    pub fn new(client: redis::Client, deadline: Duration) -> (Self, LinkKeeper) {
+        let (sender, changed) = watch::channel(());
+        let current = Arc::new(ArcSwapOption::empty());
+        (Self { current: current.clone(), changed }, LinkKeeper { client, deadline, current, changed: sender })
+    }
+
+    /// The link that stands now; `None` where there is none, or where it is silent.
+    pub fn get(&self) -> Option<Link> {
+        self.unbroken().filter(|link| !link.is_silent())
+    }
+
+    /// Waits for a link.
+    pub async fn ready(&mut self) -> Option<Link> {
+        loop {
+            self.changed.mark_unchanged();
+            if let Some(link) = self.unbroken() {
+                return Some(link);
+            }
+            self.changed.changed().await.ok()?;
+        }
+    }
+
+    fn unbroken(&self) -> Option<Link> {
+        self.current.load_full().map(Link::from_shared).filter(|link| !link.is_broken())
+    }
+}
+
+impl LinkKeeper {
+    /// Keeps a link until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.keep()).await;
+    }
+
+    fn set(&self, link: Option<&Link>) {
+        self.current.store(link.map(|link| link.shared().clone()));
+        self.changed.send_replace(());
+    }
+
+    async fn keep(self) {
+        let mut pause = RETRY_MIN;
+        let mut is_known_down = false;
+        loop {
+            match Link::connect(&self.client, self.deadline).await {
+                Ok(link) => {
+                    info!(redis.run = %link.run(), "connected to Redis, process {}", link.run());
+                    (pause, is_known_down) = (RETRY_MIN, false);
+                    self.set(Some(&link));
+                    watch_over(&link).await;
+                    self.set(None);
+                    warn!("the connection to Redis broke");
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_known_down, true) {
+                        report(&error);
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+}
+
+/// Reads the clock of a link until it breaks.
+async fn watch_over(link: &Link) {
+    loop {
+        let pause = if link.is_silent() { RETRY_MIN } else { CLOCK_INTERVAL };
+        tokio::select! {
+            () = link.broken() => return,
+            () = link.silenced(), if !link.is_silent() => continue,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let was_silent = link.is_silent();
+        match link.time().await {
+            Ok(_) if was_silent => info!("Redis answers again"),
+            Ok(_) => {}
+            Err(LinkError::Silent) if was_silent => {}
+            Err(error) => report(&error),
+        }
+    }
+}
+
+fn report(error: &LinkError) {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    warn!(cause, remedy = error.remedy(), "{error}");
+}
+
+impl std::fmt::Debug for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Links").field("run", &self.get().map(|link| link.run())).finish()
+    }
+}
