@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     call::{At, Blow, Call, Place, State},
-    compare::{Lsn, Proof, Snap, unseen},
+    compare::{Lsn, Proof, Snap, unseen, visible},
     operations::{Change, Opening, Touch},
     state::{Cell, Ctl, Dep, Fences, Gen, Id, Key, Lease, Src, Tag, Token, Value, Version},
     universe::{LSNS, SOURCES, Universe, XIDS},
@@ -255,6 +255,18 @@ impl<'a> Maker<'a> {
         self.snap(xmax, running)
     }
 
+    /// A snapshot that sees what the lease was told, and yet lacks one transaction that the lease's snapshot sees.
+    fn snap_lacking(&mut self, lease: &Lease) -> Snap {
+        let mut snap = self.snap_seeing(lease);
+        let seen = |xid: &u64| visible(*xid, &lease.snap) && !lease.xids.contains(xid);
+        let seen: Vec<_> = (self.universe.xid_base..lease.snap.xmax).filter(seen).collect();
+        if !seen.is_empty() {
+            snap.xip.insert(self.one_of(&seen));
+            snap.xmin = snap.xmin.min(*snap.xip.first().expect("one at least"));
+        }
+        snap
+    }
+
     fn snap_around(&mut self, base: Option<&Snap>) -> Snap {
         match base {
             Some(base) if !self.once_in(4) => self.snap_after(base),
@@ -309,8 +321,7 @@ impl<'a> Maker<'a> {
     /// Fills of leases that live, mostly.
     fn fill(&mut self) -> Call {
         let at = self.stripe_with(|stripe| stripe.leases.values().any(|lease| lease.held().is_some()));
-        let leased: Vec<Key> =
-            self.keys(at).into_iter().filter(|key| self.state.stripes[at].leases[key].held().is_some()).collect();
+        let leased: Vec<Key> = self.keys(at).into_iter().filter(|key| self.state.stripes[at].leases[key].held().is_some()).collect();
         if leased.is_empty() && !self.once_in(6) || self.keys(at).is_empty() {
             return self.lease();
         }
@@ -329,10 +340,9 @@ impl<'a> Maker<'a> {
             _ => self.one_of(&past[past.len().saturating_sub(4)..]),
         };
         let generation = lease.map(|lease| lease.generation).unwrap_or_else(|| self.any_generation());
-        let proof = match (self.below(4), lease) {
-            (3, lease) => {
-                Proof::Lsn(lease.map_or(self.universe.lsn_base, |lease| (lease.hi + self.below(3) as u64).saturating_sub(1)))
-            }
+        let proof = match (self.below(5), lease) {
+            (4, Some(lease)) => Proof::Snap(self.snap_lacking(lease)),
+            (3, lease) => Proof::Lsn(lease.map_or(self.universe.lsn_base, |lease| (lease.hi + self.below(3) as u64).saturating_sub(1))),
             (0 | 1, Some(lease)) => Proof::Snap(self.snap_seeing(lease)),
             (_, lease) => Proof::Snap(self.snap_around(lease.map(|lease| &lease.snap))),
         };
@@ -341,8 +351,7 @@ impl<'a> Maker<'a> {
     }
 
     fn apply(&mut self) -> Call {
-        let at =
-            if self.below(2) == 0 { self.stripe_with(|stripe| stripe.values.values().any(Cell::exists)) } else { self.stripe() };
+        let at = if self.below(2) == 0 { self.stripe_with(|stripe| stripe.values.values().any(Cell::exists)) } else { self.stripe() };
         let mut change = self.change(at);
         let deps = self.universe.deps_in(self.universe.stripes.all().nth(at).expect("a stripe"));
         let filled = self.state.stripes[at].values.iter().filter(|(_, value)| value.exists()).map(|(key, _)| Dep::Key(*key));
@@ -356,8 +365,7 @@ impl<'a> Maker<'a> {
 
     /// A transaction that some entry's snapshot does not see.
     fn uncovered(&mut self, at: At) -> Option<u64> {
-        let snaps: Vec<_> =
-            self.state.stripes[at].values.values().filter_map(|value| Some(value.held()?.proof.snap()?.clone())).collect();
+        let snaps: Vec<_> = self.state.stripes[at].values.values().filter_map(|value| Some(value.held()?.proof.snap()?.clone())).collect();
         let snap = (!snaps.is_empty()).then(|| self.below(snaps.len())).map(|which| &snaps[which])?;
         let hidden: Vec<_> = unseen(self.universe.xid_base..self.universe.xid(XIDS), snap).into_iter().collect();
         (!hidden.is_empty()).then(|| self.one_of(&hidden))
@@ -367,8 +375,7 @@ impl<'a> Maker<'a> {
         match dep {
             Dep::Key(key) => {
                 let generation = change.generation.filter(|_| self.below(2) == 1);
-                let image =
-                    generation.map(|generation| Value { id: self.new_id(), generation, proof: Proof::Lsn(change.end), read_at: 0 });
+                let image = generation.map(|generation| Value { id: self.new_id(), generation, proof: Proof::Lsn(change.end), read_at: 0 });
                 Touch::Key(key, image)
             }
             Dep::Tag(tag) => Touch::Tag(tag, self.new_version()),
@@ -412,11 +419,7 @@ impl<'a> Maker<'a> {
 
     fn open_at(&mut self, at: At) -> Call {
         let standing = self.ctl(at);
-        let expected = if self.once_in(6) {
-            Some(self.any_generation()).filter(|_| standing.is_none())
-        } else {
-            standing.map(|ctl| ctl.generation)
-        };
+        let expected = if self.once_in(6) { Some(self.any_generation()).filter(|_| standing.is_none()) } else { standing.map(|ctl| ctl.generation) };
         let source = if self.once_in(2) { self.source(None) } else { standing.map_or(Src(0), |ctl| ctl.source) };
         let snap = self.snap_around(self.fences(at).map(|fences| &fences.snap));
         let all = self.universe.deps_in(self.universe.stripes.all().nth(at).expect("a stripe"));
