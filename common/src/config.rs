@@ -1,1 +1,27 @@
-//! (to come)
+//! Settings: each described once, read from `FRESHLINE_…` variables, and checked before anything is bound or connected.
+//!
+//! A process lists its settings as constants, reads them with one [`Reader`], and gets either its configuration or every
+//! [`Fault`] at once. The same constants make the settings table and `.env.example`.
+
+mod address;
+mod fault;
+mod form;
+mod names;
+mod reader;
+mod setting;
+mod shared;
+mod vars;
+
+pub use address::{PostgresUrl, RedisUrl};
+pub use fault::{Fault, Faults};
+pub use form::Word;
+pub use reader::{Reader, Unknown, unknown_names};
+pub use setting::{Description, Setting, env_example, markdown_table};
+pub use shared::{DATABASE_URL, GRACE, LOG, LOG_FORMAT, MAX_STALENESS, NAMESPACE, REDIS_URL, STRIPES, Shared};
+pub use vars::{Environment, Vars};
+
+/// What the name of every variable begins with.
+pub const PREFIX: &str = "FRESHLINE_";
+
+#[cfg(test)]
+mod tests;

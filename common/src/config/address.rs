@@ -1,0 +1,94 @@
+//! Where the servers are. Both hold a password, so neither shows itself.
+
+use std::fmt;
+
+use redis::{ConnectionInfo, IntoConnectionInfo};
+use secrecy::SecretString;
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
+
+/// Where a Postgres is, and who asks.
+///
+/// What the URL leaves out is taken from libpq's own variables (`PGHOST`, `PGPASSWORD`, …) and password file, as `psql` does.
+#[derive(Clone)]
+pub struct PostgresUrl {
+    options: PgConnectOptions,
+}
+
+impl PostgresUrl {
+    /// Reads a URL of the scheme `postgres` or `postgresql`; the reason where it is none. The reason never shows the password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err("does not begin with postgres://".to_owned());
+        }
+        let options = text.parse::<PgConnectOptions>().map_err(|_| "is not a URL that names a Postgres".to_owned())?;
+        Ok(Self { options })
+    }
+
+    /// What sqlx connects with.
+    pub fn connect_options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+
+    /// The password, where there is one: for a client that is not sqlx.
+    pub fn password(&self) -> Option<SecretString> {
+        // sqlx has no getter, but writes the password it settled on into a URL. Host and user are replaced, because it would not
+        // escape them there.
+        let url = self.options.clone().host("host").username("user").to_url_lossy();
+        let password = percent_encoding::percent_decode_str(url.password()?).decode_utf8().ok()?;
+        Some(SecretString::from(password.into_owned()))
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    /// User, address and database, without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { options } = self;
+        write!(f, "postgres://{}@", options.get_username())?;
+        match options.get_socket() {
+            Some(socket) => write!(f, "{}", socket.display())?,
+            None => write!(f, "{}:{}", options.get_host(), options.get_port())?,
+        }
+        write!(f, "/{}", options.get_database().unwrap_or_default())
+    }
+}
+
+/// Where a Redis is, and who asks.
+#[derive(Clone)]
+pub struct RedisUrl {
+    info: ConnectionInfo,
+}
+
+impl RedisUrl {
+    /// Reads a URL of the scheme `redis`, `rediss` (TLS) or `unix`; the reason where it is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // The cause is left out: redis shows a part of the URL in some of them.
+        let info = text.into_connection_info().map_err(|_| "is not a URL that names a Redis".to_owned())?;
+        Ok(Self { info })
+    }
+
+    /// What the redis crate connects with.
+    pub fn connection_info(&self) -> ConnectionInfo {
+        self.info.clone()
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    /// User, address and database, without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.info.redis_settings();
+        let user = settings.username().map(|user| format!("{user}@")).unwrap_or_default();
+        write!(f, "redis://{user}{}/{}", self.info.addr(), settings.db())
+    }
+}

@@ -1,0 +1,74 @@
+//! The names of all settings of all processes, because they share one environment: what is not in here is unknown to every one.
+
+/// Every name, without its prefix. [`super::Setting`] does not compile under a name that is missing here.
+pub(super) const ALL: &[&str] =
+    &["DATABASE_URL", "GRACE_MS", "LOG", "LOG_FORMAT", "MAX_STALENESS_MS", "NAMESPACE", "REDIS_URL", "STRIPES"];
+
+/// Whether a setting of this name exists. A loop over bytes, because it runs in constants.
+pub(super) const fn known(name: &str) -> bool {
+    let mut n = 0;
+    while n < ALL.len() {
+        if same(ALL[n].as_bytes(), name.as_bytes()) {
+            return true;
+        }
+        n += 1;
+    }
+    false
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut n = 0;
+    while n < a.len() {
+        if a[n] != b[n] {
+            return false;
+        }
+        n += 1;
+    }
+    true
+}
+
+/// The name that a misspelt one was probably meant to be: the nearest, unless more than a third of it would have to change.
+pub(super) fn meant_by(misspelt: &str) -> Option<&'static str> {
+    let nearest = ALL.iter().copied().min_by_key(|name| edits(misspelt, name))?;
+    (edits(misspelt, nearest) <= (nearest.len() / 3).max(2)).then_some(nearest)
+}
+
+/// How many characters have to be put in, taken out or replaced to make one text the other.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case::a_letter_missing("MAX_STALENES_MS", Some("MAX_STALENESS_MS"))]
+    #[case::the_unit_missing("MAX_STALENESS", Some("MAX_STALENESS_MS"))]
+    #[case::two_letters_swapped("DATABSAE_URL", Some("DATABASE_URL"))]
+    #[case::in_lower_case_words("STRIPE", Some("STRIPES"))]
+    #[case::something_of_another_version("COMPRESSION_LEVEL", None)]
+    fn a_misspelt_name_is_told_from_a_foreign_one(#[case] name: &str, #[case] meant: Option<&str>) {
+        assert_eq!(meant_by(name), meant);
+    }
+
+    #[test]
+    fn the_names_are_sorted_and_each_is_there_once() {
+        assert!(ALL.is_sorted_by(|a, b| a < b), "sort ALL: {ALL:?}");
+        assert!(ALL.iter().all(|name| known(name)) && !known("LO") && !known("LOGS"));
+    }
+}

@@ -1,0 +1,74 @@
+//! Reads settings and collects every fault of them.
+
+use super::{Description, Fault, Faults, PREFIX, Setting, Vars, names};
+
+/// Reads one process's settings. Faults are collected, so that all of them are told at once.
+///
+/// A call that answers `None` has left a fault behind.
+pub struct Reader<'a> {
+    vars: &'a dyn Vars,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of these variables. Names that look like a setting's, misspelt, are faults from the start: a misspelt variable
+    /// that is silently ignored leaves its default in force against the operator's will.
+    pub fn new(vars: &'a dyn Vars) -> Self {
+        let mut faults = Vec::new();
+        for Unknown { name, meant } in unknown_names(vars) {
+            if let Some(meant) = meant {
+                let remedy = format!("Write {meant}, or unset it.");
+                faults.push(Fault { name, value: None, reason: "is no setting of any process".to_owned(), remedy });
+            }
+        }
+        Self { vars, faults }
+    }
+
+    /// The value of a setting, or of its default where it is not set.
+    pub fn get<T>(&mut self, setting: &Setting<T>) -> Option<T> {
+        let description = setting.describe();
+        let set = self.vars.get(&description.variable());
+        match set.as_deref().or(description.default) {
+            None => self.fault(&description, "is not set"),
+            Some(text) => setting.parse(text).map_or_else(|reason| self.fault(&description, &reason), Some),
+        }
+    }
+
+    /// Notes that a setting cannot be used: for settings that need each other.
+    pub fn fault<T>(&mut self, setting: &Description, reason: &str) -> Option<T> {
+        let name = setting.variable();
+        let value = self.vars.get(&name).filter(|_| !setting.is_secret());
+        self.faults.push(Fault { name, value, reason: reason.to_owned(), remedy: setting.remedy() });
+        None
+    }
+
+    /// The configuration, or every fault. `build` answers `None` only where a setting it needs has one.
+    pub fn finish<C>(self, build: impl FnOnce() -> Option<C>) -> Result<C, Faults> {
+        match build() {
+            Some(config) if self.faults.is_empty() => Ok(config),
+            _ => Err(Faults(self.faults)),
+        }
+    }
+}
+
+/// A variable with our prefix that is no setting of any process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// The variable, with its prefix.
+    pub name: String,
+    /// The variable that it was probably meant to be.
+    pub meant: Option<String>,
+}
+
+/// Every variable with our prefix that is no setting of any process.
+///
+/// One that resembles a setting is refused by [`Reader::new`]. The others are logged and left alone: they may belong to another
+/// version of the program that shares this environment, and neither version may keep the other from starting.
+pub fn unknown_names(vars: &dyn Vars) -> Vec<Unknown> {
+    let foreign = |variable: String| {
+        let name = variable.strip_prefix(PREFIX)?;
+        let meant = names::meant_by(name).map(|meant| format!("{PREFIX}{meant}"));
+        (!names::known(name)).then_some(Unknown { meant, name: variable })
+    };
+    vars.names().into_iter().filter_map(foreign).collect()
+}

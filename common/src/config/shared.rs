@@ -1,0 +1,96 @@
+//! The settings that several processes have in common.
+
+use std::time::Duration;
+
+use super::{Description, PostgresUrl, Reader, RedisUrl, Setting, Word};
+use crate::{
+    coherence::Stripes,
+    telemetry::{LogFormat, Logging},
+};
+
+/// Where the primary is.
+pub const DATABASE_URL: Setting<PostgresUrl> =
+    Setting::postgres_url("DATABASE_URL", "The Postgres that holds the truth: its primary, as the role of this process.");
+
+/// Where the cache is.
+pub const REDIS_URL: Setting<RedisUrl> =
+    Setting::redis_url("REDIS_URL", "The Redis that holds the cache, as the user of this process; `rediss://` for TLS.");
+
+/// What the cache's keys begin with.
+pub const NAMESPACE: Setting<String> =
+    Setting::namespace("NAMESPACE", "Keeps this cache apart from others in the same Redis. The same for every process.")
+        .or("freshline");
+
+/// How many stripes the cache has.
+pub const STRIPES: Setting<u16> = Setting::count(
+    "STRIPES",
+    1..=1024,
+    "Stripes of the cache: 1 on a single Redis, some per master on a cluster. The same for every process.",
+)
+.or("1");
+
+/// How old a value may be that is served from the cache. The default is the promise of the design: five seconds.
+pub const MAX_STALENESS: Setting<Duration> = Setting::millis(
+    "MAX_STALENESS_MS",
+    500..=3_600_000,
+    "The oldest that a value served from the cache may be. At least twice the 250 ms at which the bound is proven anew.",
+)
+.or("5000");
+
+/// What to log.
+pub const LOG: Setting<String> = Setting::log_filter("LOG", "What to log.").or("info");
+
+/// How to log it.
+pub const LOG_FORMAT: Setting<LogFormat> =
+    Setting::word("LOG_FORMAT", "Log lines for people, or JSON objects, one a line, for a collector.").or("human");
+
+/// How long a process may take to end.
+pub const GRACE: Setting<Duration> =
+    Setting::millis("GRACE_MS", 0..=600_000, "How long work under way may take to end after SIGTERM; then it is aborted.")
+        .or("10000");
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("human", Self::Human), ("json", Self::Json)];
+}
+
+/// The values that every process needs.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Where the primary is.
+    pub database_url: PostgresUrl,
+    /// Where the cache is.
+    pub redis_url: RedisUrl,
+    /// How names are spread over the cache.
+    pub stripes: Stripes,
+    /// What to log, and how.
+    pub logging: Logging,
+    /// How long work under way may take to end.
+    pub grace: Duration,
+}
+
+impl Shared {
+    /// The settings that [`Shared::read`] reads.
+    pub const SETTINGS: [Description; 7] = [
+        DATABASE_URL.describe(),
+        REDIS_URL.describe(),
+        NAMESPACE.describe(),
+        STRIPES.describe(),
+        LOG.describe(),
+        LOG_FORMAT.describe(),
+        GRACE.describe(),
+    ];
+
+    /// Reads them all; `None` where one has a fault, which the reader keeps.
+    pub fn read(read: &mut Reader<'_>) -> Option<Self> {
+        let (database_url, redis_url) = (read.get(&DATABASE_URL), read.get(&REDIS_URL));
+        let (namespace, stripes) = (read.get(&NAMESPACE), read.get(&STRIPES));
+        let (filter, format, grace) = (read.get(&LOG), read.get(&LOG_FORMAT), read.get(&GRACE));
+        Some(Self {
+            database_url: database_url?,
+            redis_url: redis_url?,
+            stripes: Stripes::new(&namespace?, stripes?)?,
+            logging: Logging { filter: filter?, format: format? },
+            grace: grace?,
+        })
+    }
+}

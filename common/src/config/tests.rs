@@ -1,0 +1,160 @@
+//! Settings as an operator meets them: what is taken, what is refused and how, and that no secret is shown.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::*;
+use crate::telemetry::LogFormat;
+
+const WHOLE: [(&str, &str); 2] = [
+    ("FRESHLINE_DATABASE_URL", "postgres://app:hunter2@db:5433/shop"),
+    ("FRESHLINE_REDIS_URL", "redis://app:hunter2@cache:6380/2"),
+];
+
+fn vars(extra: &[(&'static str, &'static str)]) -> BTreeMap<&'static str, &'static str> {
+    WHOLE.iter().chain(extra).copied().collect()
+}
+
+fn load(vars: &BTreeMap<&str, &str>) -> Result<(Shared, Duration), Faults> {
+    let mut read = Reader::new(vars);
+    let (shared, max_staleness) = (Shared::read(&mut read), read.get(&MAX_STALENESS));
+    read.finish(|| Some((shared?, max_staleness?)))
+}
+
+/// The lines that a process prints before it ends.
+fn refused(extra: &[(&'static str, &'static str)]) -> Vec<String> {
+    let faults = load(&vars(extra)).map(|_| ()).expect_err("a fault");
+    faults.to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_not_set_has_its_default() {
+    let (shared, max_staleness) = load(&vars(&[])).expect("nothing else has to be set");
+    assert_eq!(max_staleness, Duration::from_secs(5));
+    assert_eq!((shared.stripes.namespace(), shared.stripes.count()), ("freshline", 1));
+    assert_eq!((shared.logging.filter.as_str(), shared.logging.format), ("info", LogFormat::Human));
+    assert_eq!(shared.grace, Duration::from_secs(10));
+}
+
+#[test]
+fn what_is_set_is_taken() {
+    let set = [("FRESHLINE_STRIPES", "64"), ("FRESHLINE_LOG_FORMAT", "json"), ("FRESHLINE_MAX_STALENESS_MS", "750")];
+    let (shared, max_staleness) = load(&vars(&set)).expect("all of it is usable");
+    assert_eq!((shared.stripes.count(), shared.logging.format), (64, LogFormat::Json));
+    assert_eq!(max_staleness, Duration::from_millis(750));
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_variable_value_and_remedy() {
+    let lines = refused(&[
+        ("FRESHLINE_DATABASE_URL", "mysql://app:hunter2@db/shop"),
+        ("FRESHLINE_MAX_STALENESS_MS", "5s"),
+        ("FRESHLINE_STRIPES", "2000"),
+        ("FRESHLINE_LOG_FORMAT", "JSON"),
+    ]);
+    assert_eq!(
+        lines,
+        [
+            "FRESHLINE_DATABASE_URL: does not begin with postgres://. \
+             Write a URL such as postgres://user:password@localhost:5432/database.",
+            "FRESHLINE_STRIPES=\"2000\": is not between 1 and 1024. Write a whole number from 1 to 1024, or unset it (default 1).",
+            "FRESHLINE_LOG_FORMAT=\"JSON\": is not one of its words. Write human or json, or unset it (default human).",
+            "FRESHLINE_MAX_STALENESS_MS=\"5s\": is not a whole number of milliseconds. \
+             Write a whole number of milliseconds from 500 to 3600000, or unset it (default 5000).",
+        ]
+    );
+}
+
+#[test]
+fn a_setting_that_has_to_be_set_is_missed() {
+    let faults = load(&BTreeMap::new()).map(|_| ()).expect_err("nothing is set");
+    let names: Vec<_> = faults.as_slice().iter().map(|fault| (fault.name.as_str(), fault.reason.as_str())).collect();
+    assert_eq!(names, [("FRESHLINE_DATABASE_URL", "is not set"), ("FRESHLINE_REDIS_URL", "is not set")]);
+}
+
+#[rstest::rstest]
+#[case("FRESHLINE_MAX_STALENESS_MS", "")]
+#[case("FRESHLINE_MAX_STALENESS_MS", "+5000")]
+#[case("FRESHLINE_MAX_STALENESS_MS", "-1")]
+#[case("FRESHLINE_MAX_STALENESS_MS", "5000.0")]
+#[case("FRESHLINE_MAX_STALENESS_MS", "5_000")]
+#[case("FRESHLINE_MAX_STALENESS_MS", "99999999999999999999999")]
+#[case("FRESHLINE_STRIPES", "0")]
+#[case("FRESHLINE_NAMESPACE", "a}b")]
+#[case("FRESHLINE_NAMESPACE", "a-name-of-more-than-thirty-two-bytes")]
+#[case("FRESHLINE_LOG", "info,freshline=loud")]
+#[case("FRESHLINE_GRACE_MS", "\u{fffd}")]
+fn a_value_that_cannot_be_used_is_refused_and_shown(#[case] name: &'static str, #[case] value: &'static str) {
+    let lines = refused(&[(name, value)]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("{name}={value:?}: ")) && lines[0].contains("default"), "{}", lines[0]);
+}
+
+#[rstest::rstest]
+#[case("FRESHLINE_DATABASE_URL", "postgres://app:hunter2@db:port/shop")]
+#[case("FRESHLINE_DATABASE_URL", "postgres://app:hunter2@db/shop?sslmode=perhaps")]
+#[case("FRESHLINE_DATABASE_URL", "hunter2")]
+#[case("FRESHLINE_REDIS_URL", "http://app:hunter2@cache")]
+#[case("FRESHLINE_REDIS_URL", "redis://app:hunter2@cache:port")]
+#[case("FRESHLINE_REDIS_URL", "redis://app:hunter2@cache/hunter2")]
+fn a_fault_of_a_secret_never_shows_it(#[case] name: &'static str, #[case] value: &'static str) {
+    let faults = load(&vars(&[(name, value)])).map(|_| ()).expect_err("not usable");
+    assert!(faults.to_string().starts_with(name) && !format!("{faults} {faults:?}").contains("hunter2"), "{faults:?}");
+}
+
+#[test]
+fn a_configuration_can_be_logged_without_its_passwords() {
+    let (shared, _) = load(&vars(&[])).expect("usable");
+    let shown = format!("{shared:?}");
+    assert!(shown.contains("postgres://app@db:5433/shop") && shown.contains("redis://app@cache:6380/2"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_password_is_what_the_url_says_whatever_characters_it_has() {
+    use secrecy::ExposeSecret;
+    let url = PostgresUrl::parse("postgres://a%2Fb:p%40s%2Fs%25%20w%C3%B6rd@db:1/shop").expect("a URL");
+    assert_eq!(url.password().expect("a password").expose_secret(), "p@s/s% wörd");
+    assert_eq!(url.connect_options().get_username(), "a/b");
+}
+
+#[test]
+fn a_misspelt_variable_is_refused_and_one_of_another_version_is_told() {
+    let vars = vars(&[("FRESHLINE_STRIPE", "64"), ("FRESHLINE_COMPRESSION_LEVEL", "3"), ("PATH", "/bin")]);
+    let lines = load(&vars).map(|_| ()).expect_err("a misspelt variable").to_string();
+    assert_eq!(lines, "FRESHLINE_STRIPE: is no setting of any process. Write FRESHLINE_STRIPES, or unset it.");
+    let unknown: Vec<_> =
+        unknown_names(&vars).into_iter().filter(|unknown| unknown.meant.is_none()).map(|unknown| unknown.name).collect();
+    assert_eq!(unknown, ["FRESHLINE_COMPRESSION_LEVEL"]);
+}
+
+#[test]
+fn settings_that_need_each_other_are_told_like_any_other() {
+    let vars = vars(&[("FRESHLINE_STRIPES", "3")]);
+    let mut read = Reader::new(&vars);
+    let none: Option<()> = read.fault(&STRIPES.describe(), "is odd");
+    let faults = read.finish(|| none).expect_err("a fault");
+    assert!(faults.to_string().starts_with("FRESHLINE_STRIPES=\"3\": is odd. Write a whole number"), "{faults}");
+}
+
+#[test]
+fn each_form_takes_what_it_says() {
+    // The names are those of other settings: only these may be described.
+    const LISTEN: Setting<SocketAddr> = Setting::address("LOG", "Where to listen.").or("127.0.0.1:0");
+    const FILE: Setting<PathBuf> = Setting::path("LOG", "A file.").or("rules.toml");
+    const SWITCH: Setting<bool> = Setting::switch("LOG", "A switch.").or("yes");
+    assert_eq!(LISTEN.parse("[::1]:80"), Ok("[::1]:80".parse().expect("an address")));
+    assert_eq!(LISTEN.parse("localhost"), Err("is not an address and port".to_owned()));
+    assert_eq!(FILE.parse("/etc/rules.toml"), Ok(PathBuf::from("/etc/rules.toml")));
+    assert_eq!((SWITCH.parse("true"), SWITCH.parse("yes").is_err()), (Ok(true), true));
+}
+
+#[test]
+fn the_documentation_is_made_of_the_same_constants() {
+    let settings = [DATABASE_URL.describe(), LOG_FORMAT.describe()];
+    let table = markdown_table(&settings);
+    assert!(table.contains("| `FRESHLINE_DATABASE_URL` | a URL such as postgres://"), "{table}");
+    assert!(table.contains("| `FRESHLINE_LOG_FORMAT` | human or json | `human` | Log lines for people"), "{table}");
+    let example = env_example(&settings);
+    assert!(example.contains("\nFRESHLINE_DATABASE_URL=postgres://user:password@localhost:5432/database\n"), "{example}");
+    assert!(example.contains("\n# FRESHLINE_LOG_FORMAT=human\n"), "{example}");
+}

@@ -1,0 +1,80 @@
+//! Every metric, named once. `freshline_name_unit_total`; labels come from small closed sets, never from data.
+
+/// What the exposition says of a metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name: what is counted or measured, the unit, and `_total` where it only grows.
+    pub name: &'static str,
+    /// How it moves.
+    pub kind: MetricKind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it tells.
+    pub meaning: &'static str,
+}
+
+/// How a metric moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// It is spread over buckets.
+    Histogram,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $meaning:literal;)*) => {
+        /// The names, for the `metrics` macros.
+        pub mod names {
+            $(#[doc = concat!($meaning, " Labels:", $(" `", $label, "`",)* ".")] pub const $constant: &str = $name;)*
+        }
+
+        /// All of them.
+        pub const ALL: &[Metric] =
+            &[$(Metric { name: $name, kind: MetricKind::$kind, labels: &[$($label),*], meaning: $meaning }),*];
+    };
+}
+
+metrics! {
+    READS = Counter "freshline_reads_total" ["outcome"] "Reads through the cache, by what became of them.";
+    READ_SECONDS = Histogram "freshline_read_seconds" ["outcome"] "Time of one read through the cache, Postgres included where it was asked.";
+    FILLS = Counter "freshline_fills_total" ["outcome"] "Fills offered to the cache, by what became of them.";
+    UNREADABLE_ENTRIES = Counter "freshline_unreadable_entries_total" ["reason"] "Entries of another version, a bad checksum or another type, each read as a miss.";
+    REDIS_FAILURES = Counter "freshline_redis_failures_total" ["reason"] "Calls to Redis that failed or ran into their deadline.";
+    HTTP_REQUESTS = Counter "freshline_http_requests_total" ["method", "route", "status"] "Requests answered.";
+    HTTP_REQUEST_SECONDS = Histogram "freshline_http_request_seconds" ["route"] "Time from a request's head to its answer's.";
+    CHANGES_APPLIED = Counter "freshline_changes_applied_total" ["action"] "Row changes applied to Redis and confirmed by it.";
+    CHANGES_UNUSABLE = Counter "freshline_changes_unusable_total" ["reason"] "Row changes from which no dependency or image could be made.";
+    TRANSACTIONS_APPLIED = Counter "freshline_transactions_applied_total" [] "Transactions applied to Redis and confirmed by it.";
+    APPLY_SECONDS = Histogram "freshline_apply_seconds" [] "Time from a batch's decoding to its confirmation by Redis.";
+    FRESHNESS = Gauge "freshline_freshness_seconds" [] "Age of the bound: nothing visible longer ago than this is missing from the cache.";
+    FENCED_TRANSACTIONS = Gauge "freshline_fenced_transactions" [] "Transactions applied and not yet known to be visible to a new reader.";
+    POSITION_LAG = Gauge "freshline_position_lag_bytes" [] "Log written by Postgres and not yet applied.";
+    OPENED = Counter "freshline_opened_total" ["reason"] "Times the cache was opened under a new generation, by why.";
+    BUMPED = Counter "freshline_bumped_total" ["reason"] "Times every cached value was given up at once, by why.";
+    RECONNECTS = Counter "freshline_reconnects_total" ["to"] "Connections made anew after a failure.";
+    WARMED = Counter "freshline_warmed_total" ["outcome"] "Keys that a warm run offered, by what became of them.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_keep_the_grammar_and_are_there_once() {
+        let names: BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len(), "a name is there twice");
+        for metric in ALL {
+            let plain = metric.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            assert!(plain && metric.name.starts_with("freshline_"), "{}", metric.name);
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == MetricKind::Counter, "{}", metric.name);
+            let measured = ["_seconds", "_bytes"].iter().any(|unit| metric.name.ends_with(unit));
+            assert!(measured || metric.kind != MetricKind::Histogram, "{} has no unit", metric.name);
+            assert!(metric.meaning.ends_with('.'), "{}: a sentence", metric.name);
+        }
+    }
+}
