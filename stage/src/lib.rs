@@ -1,1 +1,23 @@
-//! Freshline.
+//! Real servers for tests, benches and `cargo xtask up`: private, on ports of their own, gone with the process that started them.
+//!
+//! - [`servers`] finds, installs, starts, stops and breaks Postgres and Redis;
+//! - [`Stage`] is what a test stands on: a fresh database with the migrations applied, a Redis, the URLs of every login;
+//! - [`Process`] runs one of our own binaries and reads its log; [`Proxy`] stands before a server and misbehaves;
+//! - [`until`] awaits a condition, so that no test has to sleep.
+//!
+//! Nothing here outlives its owner: see `watchdog.rs` for what happens when the owner is killed with -9.
+
+mod database;
+mod process;
+mod proxy;
+mod running;
+pub mod servers;
+mod stage;
+mod until;
+mod watchdog;
+
+pub use database::{Login, migrate, set_passwords};
+pub use process::{Launch, Process, workspace_binary};
+pub use proxy::{Fault, Proxy};
+pub use stage::Stage;
+pub use until::{Probe, WAIT_MAX, until};

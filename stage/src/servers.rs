@@ -1,0 +1,21 @@
+//! Private Postgres and Redis servers: found or installed, started, stopped, and broken on purpose.
+//!
+//! They listen on 127.0.0.1 only and ask for a generated password, kept in files of mode 0600: a superuser of Postgres, or a Redis
+//! that can be told where to write, runs commands as its user, and other people may be on this machine. `trust` would hand them that.
+
+mod find;
+mod home;
+mod install;
+mod password;
+pub mod port;
+mod postgres;
+mod redis;
+mod user;
+
+pub use find::{PostgresBinaries, RedisBinary, postgres, postgres_of, redis as redis_binary};
+pub use home::Home;
+pub use install::{Missing, ensure};
+pub use password::Passwords;
+pub use postgres::{Postgres, PostgresOptions, Shutdown};
+pub use redis::{Redis, RedisOptions};
+pub use user::ServerUser;

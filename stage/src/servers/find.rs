@@ -1,0 +1,128 @@
+//! Where Postgres and Redis are on this machine, and whether they are new enough.
+
+use std::path::{Path, PathBuf};
+
+use super::ServerUser;
+
+/// The oldest Postgres that will do: 14 is the first whose logical decoding streams without holding whole transactions back.
+pub(crate) const POSTGRES_MAJOR_MIN: u32 = 14;
+
+/// The oldest Redis that will do: 7 is the first with the ACLs and function flags (`allow-oom`) that the scripts rely on.
+pub(crate) const REDIS_MAJOR_MIN: u32 = 7;
+
+/// Where distributions put one directory per version of Postgres; PGDG's packages use the same one on Debian and Ubuntu.
+const POSTGRES_ROOTS: [&str; 2] = ["/usr/lib/postgresql", "/usr/local/lib/postgresql"];
+
+/// Places beside the PATH where a server may be; the PATH of a service or of `su` often lacks them.
+const PLACES: [&str; 5] = ["/usr/bin", "/usr/local/bin", "/usr/sbin", "/usr/local/pgsql/bin", "/snap/bin"];
+
+/// The programs of one version of Postgres.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresBinaries {
+    /// The directory that holds `postgres` and `initdb`.
+    pub bin: PathBuf,
+    /// Its major version, such as 15.
+    pub major: u32,
+}
+
+/// A Redis or Valkey server program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisBinary {
+    /// `redis-server` or `valkey-server`.
+    pub program: PathBuf,
+    /// Its major version, such as 7.
+    pub major: u32,
+}
+
+/// The Postgres to use: the first on the PATH that is new enough, else the newest where Debian puts them.
+pub fn postgres() -> Option<PostgresBinaries> {
+    postgres_in(&postgres_places()).find(|found| found.major >= POSTGRES_MAJOR_MIN)
+}
+
+/// A Postgres of exactly this major version, as a data directory made by it needs.
+pub fn postgres_of(major: u32) -> Option<PostgresBinaries> {
+    postgres_in(&postgres_places()).find(|found| found.major == major)
+}
+
+/// The Redis to use: `redis-server`, else `valkey-server`, on the PATH or where Debian puts them, if it is new enough.
+pub fn redis() -> Option<RedisBinary> {
+    let places = places();
+    let programs = ["redis-server", "valkey-server"].into_iter().flat_map(|name| places.iter().map(move |place| place.join(name)));
+    programs
+        .filter_map(|program| version_of(&program).map(|major| RedisBinary { program, major }))
+        .find(|found| found.major >= REDIS_MAJOR_MIN)
+}
+
+fn postgres_in(places: &[PathBuf]) -> impl Iterator<Item = PostgresBinaries> {
+    places.iter().filter(|bin| bin.join("initdb").is_file()).filter_map(|bin| {
+        let major = version_of(&bin.join("postgres"))?;
+        Some(PostgresBinaries { bin: bin.clone(), major })
+    })
+}
+
+fn postgres_places() -> Vec<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = POSTGRES_ROOTS.iter().flat_map(|root| versions_in(Path::new(root))).collect();
+    versions.sort_by_key(|(major, _)| std::cmp::Reverse(*major));
+    places().into_iter().chain(versions.into_iter().map(|(_, bin)| bin)).collect()
+}
+
+/// The directories `<root>/<major>/bin`.
+fn versions_in(root: &Path) -> Vec<(u32, PathBuf)> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))).collect()
+}
+
+fn places() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain(PLACES.map(PathBuf::from)).collect()
+}
+
+/// The major version that `program --version` answers with, asked as the user that will run it; none if it can't.
+fn version_of(program: &Path) -> Option<u32> {
+    if !program.is_file() {
+        return None;
+    }
+    let output = ServerUser::choose().ok()?.command(program).arg("--version").output().ok()?;
+    major_in(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// The major version in `postgres (PostgreSQL) 15.18 (Debian …)`, `Redis server v=7.0.15 sha=…`, `Valkey server v=8.1.1 …`
+/// or `postgres (PostgreSQL) 17beta1`.
+fn major_in(answer: &str) -> Option<u32> {
+    let word = answer
+        .split_whitespace()
+        .map(|word| word.trim_start_matches("v="))
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let digits = word.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read_from_what_each_server_answers() {
+        let answers = [
+            ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", Some(15)),
+            ("postgres (PostgreSQL) 17beta1", Some(17)),
+            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=9c3", Some(7)),
+            ("Valkey server v=8.1.1 sha=00000000:0 malloc=jemalloc-5.3.0", Some(8)),
+            ("command not found", None),
+        ];
+        for (answer, major) in answers {
+            assert_eq!(major_in(answer), major, "{answer}");
+        }
+    }
+
+    #[test]
+    fn versions_are_read_from_the_names_of_their_directories() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        for name in ["9.6", "14", "17", "share"] {
+            std::fs::create_dir(root.path().join(name)).expect("a new directory");
+        }
+        let mut majors: Vec<u32> = versions_in(root.path()).into_iter().map(|(major, _)| major).collect();
+        majors.sort_unstable();
+        assert_eq!(majors, [14, 17]);
+    }
+}

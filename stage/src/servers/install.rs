@@ -1,0 +1,141 @@
+//! Installing what is missing with apt, where we may, and never so that a system instance starts.
+
+use std::fmt;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::Uid;
+
+use super::find;
+
+/// A server that is not on this machine, or too old. Displayed, it says in one line what to install.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Postgres.
+    Postgres,
+    /// Redis or Valkey.
+    Redis,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, least, package) = match self {
+            Self::Postgres => ("Postgres", find::POSTGRES_MAJOR_MIN, "postgresql"),
+            Self::Redis => ("Redis or Valkey", find::REDIS_MAJOR_MIN, "redis-server"),
+        };
+        write!(f, "{name} {least} or newer is needed: install it (Debian, Ubuntu: apt-get install {package}) and run this again")
+    }
+}
+
+/// Sees to it that Postgres and Redis are here: installs those that are missing with apt, as root or by sudo without a password.
+///
+/// # Errors
+/// If apt is not here or may not be used, or has no version that is new enough: with one line for each that says what to install.
+pub fn ensure() -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let Some(apt) = Apt::allowed() else { bail!(lines(&missing)) };
+    let packages: Vec<&str> = missing.iter().map(|missing| missing.package()).collect();
+    eprintln!("installing {} with apt; no system service will be started", packages.join(" and "));
+    apt.install(&packages)?;
+    let missing = self::missing();
+    if missing.is_empty() { Ok(()) } else { bail!("what apt installs here is too old. {}", lines(&missing)) }
+}
+
+fn missing() -> Vec<Missing> {
+    let postgres = find::postgres().is_none().then_some(Missing::Postgres);
+    let redis = find::redis().is_none().then_some(Missing::Redis);
+    postgres.into_iter().chain(redis).collect()
+}
+
+fn lines(missing: &[Missing]) -> String {
+    missing.iter().map(Missing::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Missing {
+    fn package(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgresql",
+            Self::Redis => "redis-server",
+        }
+    }
+}
+
+/// apt, as a user who may install.
+struct Apt {
+    sudo: bool,
+}
+
+impl Apt {
+    fn allowed() -> Option<Self> {
+        let there = Path::new("/usr/bin/apt-get").exists();
+        let root = Uid::effective().is_root();
+        let sudo = || Command::new("sudo").args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        (there && (root || sudo())).then_some(Self { sudo: !root })
+    }
+
+    /// While packages are installed, Debian is told not to make a `main` cluster and not to start any service: by files of its
+    /// own that are removed afterwards. A Redis service that came with the package is kept from starting at the next boot.
+    fn install(&self, packages: &[&str]) -> Result<()> {
+        let placed = [NO_CLUSTER, NO_SERVICES].into_iter().filter(|file| !Path::new(file.path).exists()).collect::<Vec<_>>();
+        for file in &placed {
+            self.feed(&["install", "-D", "-m", file.mode, "/dev/stdin", file.path], file.contents)?;
+        }
+        let installed = self.install_packages(packages);
+        for file in &placed {
+            self.run(&["rm", "-f", file.path])?;
+        }
+        installed
+    }
+
+    fn install_packages(&self, packages: &[&str]) -> Result<()> {
+        self.run(&["apt-get", "update", "-q"])?;
+        let install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-q", "-y", "--no-install-recommends"];
+        self.run(&[&install[..], packages].concat())?;
+        if packages.contains(&"redis-server") && Path::new("/run/systemd/system").exists() {
+            self.run(&["systemctl", "disable", "--now", "redis-server.service"])?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, words: &[&str]) -> Result<()> {
+        self.feed(words, "")
+    }
+
+    /// Runs a command, as root, with `input` on its standard input.
+    fn feed(&self, words: &[&str], input: &str) -> Result<()> {
+        let words = if self.sudo { [&["sudo", "-n"], words].concat() } else { words.to_vec() };
+        let line = words.join(" ");
+        let command = Command::new(words[0]).args(&words[1..]).stdin(Stdio::piped()).stdout(std::io::stderr()).spawn();
+        let mut child = command.with_context(|| format!("running {line}"))?;
+        child
+            .stdin
+            .take()
+            .context("a pipe that was asked for")?
+            .write_all(input.as_bytes())
+            .with_context(|| format!("feeding {line}"))?;
+        let status = child.wait().with_context(|| format!("waiting for {line}"))?;
+        if status.success() { Ok(()) } else { bail!("{line} ended with {status}: run it by hand to see why") }
+    }
+}
+
+/// A file that stands only while packages are installed. One that is there already is somebody's, and stays.
+struct Placed {
+    path: &'static str,
+    mode: &'static str,
+    contents: &'static str,
+}
+
+/// Tells postgresql-common not to make and start a cluster for the machine.
+const NO_CLUSTER: Placed = Placed {
+    path: "/etc/postgresql-common/createcluster.d/freshline.conf",
+    mode: "0644",
+    contents: "create_main_cluster = false\n",
+};
+
+/// Tells invoke-rc.d and deb-systemd-invoke to start nothing.
+const NO_SERVICES: Placed = Placed { path: "/usr/sbin/policy-rc.d", mode: "0755", contents: "#!/bin/sh\nexit 101\n" };

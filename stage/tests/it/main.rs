@@ -1,0 +1,8 @@
+//! The servers are real, private, break as told, and are gone with whoever started them.
+
+mod postgres;
+mod process;
+mod proxy;
+mod redis;
+mod stage;
+mod watchdog;
