@@ -49,8 +49,8 @@ pub struct RowChange {
     pub relation: Arc<Relation>,
     /// What happened.
     pub operation: Operation,
-    /// The row before: whole under full replica identity, its key columns under the others, absent on insert and where an
-    /// update kept the key.
+    /// The row before: whole under full replica identity, under the others its key columns (the rest is left out:
+    /// [`Datum::Unchanged`]); absent on insert and where an update kept the key.
     pub before: Option<Row>,
     /// The row after; absent on delete.
     pub after: Option<Row>,
@@ -120,7 +120,8 @@ pub struct Row {
 pub enum Value {
     /// SQL null.
     Null,
-    /// A large value that this update did not change, and that the stream therefore leaves out.
+    /// Left out by the stream: a large value that an update did not change, or, in the row before, one outside the replica
+    /// identity. It says nothing about the value.
     Unchanged,
     /// Text of this range of bytes.
     Text {
@@ -136,23 +137,47 @@ pub enum Value {
 pub enum Datum<'a> {
     /// SQL null.
     Null,
-    /// A large value that this update did not change, and that the stream therefore leaves out.
+    /// Left out by the stream: a large value that an update did not change, or, in the row before, one outside the replica
+    /// identity. It says nothing about the value.
     Unchanged,
     /// The value as Postgres prints it.
     Text(&'a str),
 }
 
+/// A value that is not UTF-8 or lies outside its row's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the row's bytes hold no text at {offset}")]
+pub struct NotText {
+    /// The first byte that is wrong.
+    pub offset: usize,
+}
+
+fn check_text(bytes: &Bytes, start: u32, len: u32) -> Result<(), NotText> {
+    let start = start as usize;
+    let text = bytes.get(start..).and_then(|rest| rest.get(..len as usize)).ok_or(NotText { offset: start })?;
+    std::str::from_utf8(text).map(|_| ()).map_err(|wrong| NotText { offset: start + wrong.valid_up_to() })
+}
+
 impl Row {
-    /// A row of these values, each range of which lies within `bytes` and is UTF-8; `None` where one is not.
-    pub fn new(bytes: Bytes, values: Box<[Value]>) -> Option<Self> {
-        let whole = values.iter().all(|value| match *value {
-            Value::Null | Value::Unchanged => true,
-            Value::Text { start, len } => bytes
-                .get(start as usize..)
-                .and_then(|rest| rest.get(..len as usize))
-                .is_some_and(|text| std::str::from_utf8(text).is_ok()),
-        });
-        whole.then_some(Self { bytes, values })
+    /// A row of these values, each of which is UTF-8 that lies within `bytes`.
+    pub fn new(bytes: Bytes, values: Box<[Value]>) -> Result<Self, NotText> {
+        for value in &values {
+            if let Value::Text { start, len } = *value {
+                check_text(&bytes, start, len)?;
+            }
+        }
+        Ok(Self { bytes, values })
+    }
+
+    /// The same row, with the nulls of the columns that `left_out` picks marked as left out: an old row that holds only the key
+    /// comes with nulls in all other columns, which are none.
+    pub(crate) fn leaving_out(mut self, left_out: impl Fn(usize) -> bool) -> Self {
+        for (column, value) in self.values.iter_mut().enumerate() {
+            if matches!(value, Value::Null) && left_out(column) {
+                *value = Value::Unchanged;
+            }
+        }
+        self
     }
 
     /// How many values it has.
@@ -171,7 +196,7 @@ impl Row {
             Value::Null => Datum::Null,
             Value::Unchanged => Datum::Unchanged,
             Value::Text { start, len } => {
-                let text = self.bytes.get(start as usize..(start + len) as usize)?;
+                let text = self.bytes.get(start as usize..)?.get(..len as usize)?;
                 Datum::Text(std::str::from_utf8(text).ok()?)
             }
         })

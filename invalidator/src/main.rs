@@ -1,2 +1,20 @@
-//! Freshline.
+//! The invalidator: consumes the changes of Postgres and keeps the cache in Redis true.
+//!
+//! source → plan → apply → publish → acknowledge, one file each.
+
+mod app;
+mod applier;
+mod apply;
+mod config;
+mod ledger;
+mod plan;
+mod poll;
+mod publish;
+mod session;
+mod source;
+mod transaction;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {}

@@ -1,8 +1,23 @@
 //! The names of all settings of all processes, because they share one environment: what is not in here is unknown to every one.
 
 /// Every name, without its prefix. [`super::Setting`] does not compile under a name that is missing here.
-pub(super) const ALL: &[&str] =
-    &["DATABASE_URL", "GRACE_MS", "LOG", "LOG_FORMAT", "MAX_STALENESS_MS", "NAMESPACE", "REDIS_URL", "STRIPES"];
+pub(super) const ALL: &[&str] = &[
+    "DATABASE_URL",
+    "GRACE_MS",
+    "INVALIDATOR_ADDRESS",
+    "LOG",
+    "LOG_FORMAT",
+    "MAX_STALENESS_MS",
+    "NAMESPACE",
+    "POLL_MS",
+    "PUBLICATION",
+    "REDIS_REPLICAS",
+    "REDIS_REPLICAS_TIMEOUT_MS",
+    "REDIS_URL",
+    "RULES",
+    "SLOT",
+    "STRIPES",
+];
 
 /// Whether a setting of this name exists. A loop over bytes, because it runs in constants.
 pub(super) const fn known(name: &str) -> bool {

@@ -34,6 +34,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The value of a setting that need not be set and has no default: `Some(None)` where it is not set.
+    pub fn optional<T>(&mut self, setting: &Setting<T>) -> Option<Option<T>> {
+        let is_set = self.vars.get(&setting.describe().variable()).is_some();
+        if is_set { self.get(setting).map(Some) } else { Some(None) }
+    }
+
     /// Notes that a setting cannot be used: for settings that need each other.
     pub fn fault<T>(&mut self, setting: &Description, reason: &str) -> Option<T> {
         let name = setting.variable();

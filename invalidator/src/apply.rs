@@ -1,0 +1,313 @@
+//! Effects → Redis: by script what may still be in the gap, by plain removal what is known to be visible.
+//!
+//! Everything here may be sent again, and is, until Redis has confirmed all of it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use freshline::coherence::{Applied, CacheKey, Dependency, Generation, Link, LinkError, Lsn, NarrowXid, Stripe, Tag, TagVersion, Touched, WILDCARD_FIELD, Xid};
+
+use crate::{
+    applier::{Applier, ApplyError, BLIND_AFTER},
+    transaction::{Effect, Work},
+};
+
+/// Dependencies in one script: its run stays far below a millisecond.
+const SCRIPT_LEN_MAX: usize = 64;
+/// Keys in one UNLINK: some hundred, as a longer one holds up readers (0.14 to 0.5 µs a key).
+const UNLINK_LEN_MAX: usize = 256;
+
+/// What is sent together.
+#[derive(Default)]
+struct Batch {
+    /// Changes that may be in the gap, by stripe.
+    scripted: Vec<Scripted>,
+    /// Changes known to be visible: removal only, by stripe.
+    removals: BTreeMap<Stripe, Removals>,
+    /// Transactions that are applied once all of this is confirmed.
+    commits: Vec<(Xid, Lsn)>,
+}
+
+struct Scripted {
+    stripe: Stripe,
+    xid: Xid,
+    end: Lsn,
+    effects: Vec<Effect>,
+}
+
+#[derive(Default)]
+struct Removals {
+    hi: Lsn,
+    keys: HashSet<CacheKey>,
+    tags: HashSet<Tag>,
+}
+
+impl Applier {
+    /// Carries out work in the order of the stream. Not to be dropped in between, but for good.
+    ///
+    /// # Errors
+    /// [`ApplyError`].
+    pub async fn apply(&mut self, work: Vec<Work>, giant: &mut Option<Giant>) -> Result<(), ApplyError> {
+        self.stay_sighted().await?;
+        let mut batch = Batch::default();
+        for one in work {
+            match one {
+                Work::Whole { xid, end, effects, bumps } => {
+                    let xid = xid.widen(&self.poll.snapshot);
+                    self.add(&mut batch, xid, end, effects);
+                    batch.commits.push((xid, end));
+                    if bumps {
+                        self.confirm(std::mem::take(&mut batch)).await?;
+                        self.bump(xid, end).await?;
+                    }
+                }
+                Work::GiantBegins(xid) => {
+                    self.confirm(std::mem::take(&mut batch)).await?;
+                    *giant = Some(self.begin_giant(xid).await?);
+                }
+                Work::GiantPart(effects) => {
+                    if let Some(giant) = giant {
+                        batch.removals_of(self, effects, giant.end);
+                    }
+                }
+                Work::GiantEnds { end, bumps, .. } => {
+                    if let Some(giant) = giant.take() {
+                        batch.commits.push((giant.xid, end));
+                        self.ledger.note_end(end);
+                        self.confirm(std::mem::take(&mut batch)).await?;
+                        if bumps {
+                            self.bump(giant.xid, end).await?;
+                        }
+                    }
+                }
+                Work::Reached(position) => {
+                    self.confirm(std::mem::take(&mut batch)).await?;
+                    self.ledger.reached(position);
+                }
+            }
+        }
+        self.confirm(batch).await
+    }
+
+    /// Gives up remembering each transaction where too many are in the gap, or the primary has not been seen for too long.
+    async fn stay_sighted(&mut self) -> Result<(), ApplyError> {
+        if !self.ledger.is_full() && self.poll_age() < BLIND_AFTER {
+            return Ok(());
+        }
+        if self.states.iter().any(|state| state.generation.is_some()) || self.ledger.is_full() {
+            tracing::warn!(noted = self.ledger.noted_len(), poll_age = ?self.poll_age(), "too much is in the gap to remember it: the cache is closed");
+            for index in 0..self.states.len() {
+                self.close(index).await?;
+            }
+        }
+        self.ledger.go_blind();
+        Ok(())
+    }
+
+    /// Adds a transaction to a batch, noted before anything of it is sent.
+    fn add(&mut self, batch: &mut Batch, xid: Xid, end: Lsn, effects: Vec<Effect>) {
+        if self.is_published(xid) {
+            self.ledger.note_end(end);
+            return batch.removals_of(self, effects, end);
+        }
+        let mut by_stripe = BTreeMap::<Stripe, Vec<Effect>>::new();
+        for effect in effects {
+            by_stripe.entry(self.stripes.of(effect.name())).or_default().push(effect);
+        }
+        let fields = by_stripe.iter().flat_map(|(stripe, effects)| effects.iter().map(|effect| (*stripe, effect.fence_field())));
+        self.ledger.note(xid, end, fields);
+        batch.scripted.extend(by_stripe.into_iter().map(|(stripe, effects)| Scripted { stripe, xid, end, effects }));
+    }
+
+    /// Whether every open stripe has published a snapshot that sees this transaction.
+    fn is_published(&self, xid: Xid) -> bool {
+        self.states.iter().all(|state| match (&state.generation, &state.published) {
+            (Some(_), published) => published.as_ref().is_some_and(|snapshot| snapshot.sees(xid)),
+            (None, _) => self.poll.snapshot.sees(xid),
+        })
+    }
+
+    /// Sends a batch until Redis has confirmed all of it, and notes its transactions as applied.
+    async fn confirm(&mut self, batch: Batch) -> Result<(), ApplyError> {
+        while !batch.scripted.is_empty() || !batch.removals.is_empty() {
+            let link = self.link().await?;
+            match self.send(&link, &batch).await {
+                Ok(()) => break,
+                Err(error) => self.pause_after(error).await?,
+            }
+        }
+        for (xid, end) in batch.commits {
+            self.ledger.applied(xid, end);
+        }
+        Ok(())
+    }
+
+    async fn send(&self, link: &Link, batch: &Batch) -> Result<(), LinkError> {
+        let mut commands = Vec::new();
+        for scripted in &batch.scripted {
+            self.script(link, scripted, &mut commands);
+        }
+        for (stripe, removals) in &batch.removals {
+            self.remove(link, *stripe, removals, &mut commands);
+        }
+        self.scripts(link).send(&commands).await?;
+        self.await_replicas(link).await
+    }
+
+    fn script(&self, link: &Link, change: &Scripted, commands: &mut Vec<redis::Cmd>) {
+        let generation = self.generation(change.stripe);
+        let applied = Applied { generation, xid: change.xid, end: change.end };
+        for effects in change.effects.chunks(SCRIPT_LEN_MAX) {
+            let images: Vec<Option<Vec<u8>>> = effects.iter().map(|effect| effect.image(generation, change.end)).collect();
+            let touched: Vec<_> = effects.iter().zip(&images).map(|(effect, image)| effect.touched(image.as_deref())).collect();
+            commands.push(self.scripts(link).apply(change.stripe, applied, &touched));
+        }
+    }
+
+    /// The fast path, in this order: how far it reaches; then each lease before its value, in one command; and the tags.
+    fn remove(&self, link: &Link, stripe: Stripe, removals: &Removals, commands: &mut Vec<redis::Cmd>) {
+        if let Some(generation) = self.generation(stripe) {
+            commands.push(self.scripts(link).raise(stripe, generation, removals.hi));
+        }
+        let keys: Vec<String> = removals.keys.iter().flat_map(|key| [self.stripes.lease(key), self.stripes.value(key)]).collect();
+        commands.extend(keys.chunks(UNLINK_LEN_MAX).map(|keys| {
+            let mut command = redis::cmd("UNLINK");
+            command.arg(keys);
+            command
+        }));
+        commands.extend(removals.tags.iter().map(|tag| {
+            let mut command = redis::cmd("SET");
+            command.arg(self.stripes.tag(tag)).arg(TagVersion::random().as_bytes().as_slice()).arg("XX").arg("KEEPTTL");
+            command
+        }));
+    }
+
+    /// Waits until as many replicas as are configured have what was sent before.
+    async fn await_replicas(&self, link: &Link) -> Result<(), LinkError> {
+        if self.replicas.count == 0 {
+            return Ok(());
+        }
+        let mut command = redis::cmd("WAIT");
+        command.arg(self.replicas.count).arg(self.replicas.timeout.as_millis().to_string());
+        let confirmed: u32 = link.call(&command).await?;
+        if confirmed >= self.replicas.count { Ok(()) } else { Err(LinkError::Silent) }
+    }
+
+    /// Fences everything for a transaction that is too large to be held, before the first of its parts is removed.
+    async fn begin_giant(&mut self, narrow: NarrowXid) -> Result<Giant, ApplyError> {
+        // Its end comes with its commit only; until then a position of the log sampled after its beginning, which is later.
+        let poll = self.polls.fresh().await?;
+        let giant = Giant { xid: narrow.widen(&poll.snapshot), end: poll.insert };
+        if poll.source != self.session.source {
+            return Err(ApplyError::SourceChanged { from: self.session.source, to: poll.source });
+        }
+        self.ledger.note(giant.xid, giant.end, self.everything());
+        loop {
+            let link = self.link().await?;
+            let command = |state: &crate::applier::StripeState| {
+                let applied = Applied { generation: state.generation, xid: giant.xid, end: giant.end };
+                self.scripts(&link).apply(state.stripe, applied, &[Touched::Everything])
+            };
+            let commands: Vec<_> = self.states.iter().map(command).collect();
+            match self.scripts(&link).send(&commands).await {
+                Ok(()) => return Ok(giant),
+                Err(error) => self.pause_after(error).await?,
+            }
+        }
+    }
+
+    /// Empties every stripe for a change that touches everything: TRUNCATE, or DDL that rewrites.
+    async fn bump(&mut self, xid: Xid, end: Lsn) -> Result<(), ApplyError> {
+        self.ledger.note(xid, end, self.everything());
+        for index in 0..self.states.len() {
+            self.bump_stripe(index, xid, end).await?;
+        }
+        Ok(())
+    }
+
+    async fn bump_stripe(&mut self, index: usize, xid: Xid, end: Lsn) -> Result<(), ApplyError> {
+        let new = Generation::random();
+        loop {
+            let link = self.link().await?;
+            let state = &self.states[index];
+            let Some(generation) = state.generation else { return Ok(()) }; // the next open makes a new one
+            let stripe = state.stripe;
+            let applied = Applied { generation: Some(generation), xid, end };
+            match self.scripts(&link).bump(stripe, new, applied).await {
+                Ok(Ok(())) => return Ok(self.bumped(index, new)),
+                Ok(Err(freshline::coherence::Closed)) => {
+                    // Closed, or an earlier try whose reply was lost had done it.
+                    let stands = self.control(&link, stripe).await?.map(|control| control.generation);
+                    if stands == Some(new) { self.bumped(index, new) } else { self.states[index].lose() }
+                    return Ok(());
+                }
+                Err(error) => self.pause_after(error).await?,
+            }
+        }
+    }
+
+    fn bumped(&mut self, index: usize, new: Generation) {
+        let state = &mut self.states[index];
+        // What was published under the old generation says nothing about the new one.
+        (state.generation, state.published) = (Some(new), None);
+    }
+
+    fn everything(&self) -> Vec<(Stripe, String)> {
+        self.stripes.all().map(|stripe| (stripe, WILDCARD_FIELD.to_owned())).collect()
+    }
+
+    fn generation(&self, stripe: Stripe) -> Option<Generation> {
+        self.states[usize::from(stripe.number())].generation
+    }
+}
+
+/// A transaction that is applied as it comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Giant {
+    xid: Xid,
+    /// A position known to be later than its commit.
+    end: Lsn,
+}
+
+impl Batch {
+    fn removals_of(&mut self, applier: &Applier, effects: Vec<Effect>, end: Lsn) {
+        for effect in effects {
+            let removals = self.removals.entry(applier.stripes.of(effect.name())).or_default();
+            removals.hi = removals.hi.max(end);
+            match effect {
+                Effect::Key(key, _) => drop(removals.keys.insert(key)),
+                Effect::Tag(tag) => drop(removals.tags.insert(tag)),
+            }
+        }
+    }
+}
+
+impl Effect {
+    fn name(&self) -> &str {
+        match self {
+            Self::Key(key, _) => key.as_str(),
+            Self::Tag(tag) => tag.as_str(),
+        }
+    }
+
+    fn fence_field(&self) -> String {
+        match self {
+            Self::Key(key, _) => Dependency::Key(key.clone()).fence_field(),
+            Self::Tag(tag) => Dependency::Tag(tag.clone()).fence_field(),
+        }
+    }
+
+    /// The entry that replaces an older one, where the change has the whole row and there is a generation to write it in.
+    fn image(&self, generation: Option<Generation>, end: Lsn) -> Option<Vec<u8>> {
+        match self {
+            Self::Key(_, Some(image)) => image.entry(generation?, end),
+            Self::Key(_, None) | Self::Tag(_) => None,
+        }
+    }
+
+    fn touched<'a>(&'a self, image: Option<&'a [u8]>) -> Touched<'a> {
+        match self {
+            Self::Key(key, _) => Touched::Key(key, image),
+            Self::Tag(tag) => Touched::Tag(tag, TagVersion::random()),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The settings of this process: the only place that reads its environment.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use freshline::config::{Description, Faults, Reader, Setting, Shared, Vars};
+
+use crate::applier::Replicas;
+
+const ADDRESS: Setting<SocketAddr> =
+    Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.").or("127.0.0.1:9102");
+
+const SLOT: Setting<String> =
+    Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.").or("freshline");
+
+const PUBLICATION: Setting<String> =
+    Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");
+
+const RULES: Setting<PathBuf> =
+    Setting::path("RULES", "The rules file that maps tables to cached keys and tags. Not set: the catalogue's own.");
+
+/// Protocol.md asks for four publications a second at least.
+const POLL: Setting<Duration> =
+    Setting::millis("POLL_MS", 10..=250, "How often the primary is asked for its snapshot, and the bound on staleness proven anew.").or("100");
+
+const REPLICAS: Setting<u32> =
+    Setting::count("REDIS_REPLICAS", 0..=16, "Replicas of Redis that have to confirm a change before it counts as applied.").or("0");
+
+const REPLICAS_TIMEOUT: Setting<Duration> = Setting::millis(
+    "REDIS_REPLICAS_TIMEOUT_MS",
+    10..=60_000,
+    "How long to wait for those replicas before the change is sent again.",
+)
+.or("1000");
+
+/// How long a call to Redis may take before it is sent again. Above any script's run, below a second of staleness.
+pub const REDIS_DEADLINE: Duration = Duration::from_millis(500);
+
+/// What this process is told from outside.
+#[derive(Debug)]
+pub struct Config {
+    pub shared: Shared,
+    pub address: SocketAddr,
+    pub slot: String,
+    pub publication: String,
+    pub rules: Option<PathBuf>,
+    pub poll_interval: Duration,
+    pub replicas: Replicas,
+}
+
+/// Every setting, for `--settings`.
+pub const SETTINGS: [Description; 7] = [
+    ADDRESS.describe(),
+    SLOT.describe(),
+    PUBLICATION.describe(),
+    RULES.describe(),
+    POLL.describe(),
+    REPLICAS.describe(),
+    REPLICAS_TIMEOUT.describe(),
+];
+
+/// Reads all of them.
+///
+/// # Errors
+/// Every fault, and not only the first.
+pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
+    let mut read = Reader::new(vars);
+    let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
+    let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
+    let (poll_interval, count, timeout) = (read.get(&POLL), read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
+    read.finish(|| {
+        Some(Config {
+            shared: shared?,
+            address: address?,
+            slot: slot?,
+            publication: publication?,
+            rules: rules?,
+            poll_interval: poll_interval?,
+            replicas: Replicas { count: count?, timeout: timeout? },
+        })
+    })
+}

@@ -1,0 +1,48 @@
+//! The contract of a source: where changes come from, and what it owes the applier.
+
+pub mod postgres;
+
+use std::future::Future;
+
+use freshline::{
+    change::Event,
+    coherence::Lsn,
+    fault::Classified,
+};
+
+use crate::applier::Beginning;
+
+/// A place that changes come from.
+///
+/// Only one process at a time may have a stream of it; the others wait in [`Source::connect`], and one of them takes over.
+pub trait Source: Send + 'static {
+    /// Its stream.
+    type Stream: Stream<Error = Self::Error>;
+    /// Why it cannot go on.
+    type Error: Classified + Send + Sync + 'static;
+
+    /// A stream that goes on from what was acknowledged last. May be dropped at any time.
+    fn connect(&mut self) -> impl Future<Output = Result<Connected<Self::Stream>, Self::Error>> + Send;
+}
+
+/// A stream that has been started.
+pub struct Connected<S> {
+    /// The stream.
+    pub stream: S,
+    /// Where it begins: every change whose commit ends later is delivered.
+    pub start: Lsn,
+    /// Set where something before `start` may never have been delivered to anybody.
+    pub begins_after: Option<Beginning>,
+}
+
+/// Changes in the order of their commits, each transaction whole.
+pub trait Stream: Send + 'static {
+    /// Why it cannot go on.
+    type Error: Classified + Send + Sync + 'static;
+
+    /// Adds what has come, at least one event. May be dropped at any time without loss.
+    fn next_batch(&mut self, events: &mut Vec<Event>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Says that nothing up to here is needed any more.
+    fn acknowledge(&mut self, end: Lsn);
+}

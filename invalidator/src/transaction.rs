@@ -1,0 +1,166 @@
+//! Transactions put together from planned steps: held until their commit, or let through as they come where they are too large.
+
+use std::sync::Arc;
+
+use freshline::coherence::{CacheKey, Lsn, NarrowXid, Tag};
+
+use crate::plan::Image;
+
+/// A transaction with more dependencies than this is not held: its xid goes into the wildcard fence, and it only removes.
+pub const HELD_MAX: usize = 1_000;
+
+/// What one change does to one dependency.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Remove the value of a key, or replace an older one by this image.
+    Key(CacheKey, Option<Arc<Image>>),
+    /// Give a tag a new version.
+    Tag(Tag),
+}
+
+/// One planned step.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A transaction begins.
+    Begin(NarrowXid),
+    /// It touches a dependency.
+    Touch(Effect),
+    /// It touches everything.
+    Bump,
+    /// It ends here.
+    Commit(Lsn),
+    /// Everything below this has been delivered. Outside transactions only.
+    Reached(Lsn),
+}
+
+/// Work for the applier, in the order of the stream.
+#[derive(Debug)]
+pub enum Work {
+    /// A whole transaction.
+    Whole {
+        /// Its id.
+        xid: NarrowXid,
+        /// The end of its commit.
+        end: Lsn,
+        /// What it touches.
+        effects: Vec<Effect>,
+        /// Whether it touches everything besides.
+        bumps: bool,
+    },
+    /// A transaction is too large to be held: fence everything before the first of its parts.
+    GiantBegins(NarrowXid),
+    /// Some of what it touches.
+    GiantPart(Vec<Effect>),
+    /// It ends.
+    GiantEnds {
+        /// Its id.
+        xid: NarrowXid,
+        /// The end of its commit.
+        end: Lsn,
+        /// Whether it touches everything besides.
+        bumps: bool,
+    },
+    /// Everything below this has been delivered.
+    Reached(Lsn),
+}
+
+/// Puts steps together.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    xid: NarrowXid,
+    effects: Vec<Effect>,
+    is_giant: bool,
+    bumps: bool,
+}
+
+impl Assembler {
+    /// Takes one step, and adds the work that it completes.
+    pub fn take(&mut self, step: Step, work: &mut Vec<Work>) {
+        match (step, &mut self.open) {
+            (Step::Begin(xid), open) => *open = Some(Open { xid, effects: Vec::new(), is_giant: false, bumps: false }),
+            (Step::Touch(effect), Some(open)) => open.touch(effect, work),
+            (Step::Bump, Some(open)) => open.bumps = true,
+            (Step::Commit(end), open) => work.extend(open.take().map(|open| open.commit(end)).into_iter().flatten()),
+            (Step::Reached(position), None) => work.push(Work::Reached(position)),
+            // The decoder refuses rows outside transactions; a position inside one says nothing yet.
+            (Step::Touch(_) | Step::Bump, None) | (Step::Reached(_), Some(_)) => {}
+        }
+    }
+
+    /// Hands on what has come of a giant, so that nothing of it is held between batches.
+    pub fn flush(&mut self, work: &mut Vec<Work>) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.is_giant && !open.effects.is_empty()) {
+            work.push(Work::GiantPart(std::mem::take(&mut open.effects)));
+        }
+    }
+}
+
+impl Open {
+    fn touch(&mut self, effect: Effect, work: &mut Vec<Work>) {
+        self.effects.push(effect);
+        if self.effects.len() > HELD_MAX {
+            if !std::mem::replace(&mut self.is_giant, true) {
+                work.push(Work::GiantBegins(self.xid));
+            }
+            work.push(Work::GiantPart(std::mem::take(&mut self.effects)));
+        }
+    }
+
+    fn commit(self, end: Lsn) -> Vec<Work> {
+        let Self { xid, effects, is_giant, bumps } = self;
+        if !is_giant {
+            return vec![Work::Whole { xid, end, effects, bumps }];
+        }
+        vec![Work::GiantPart(effects), Work::GiantEnds { xid, end, bumps }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lsn(position: u64) -> Lsn {
+        Lsn::new(position).expect("small")
+    }
+
+    fn assemble(steps: impl IntoIterator<Item = Step>) -> Vec<Work> {
+        let (mut assembler, mut work) = (Assembler::default(), Vec::new());
+        for step in steps {
+            assembler.take(step, &mut work);
+        }
+        work
+    }
+
+    fn touches(count: usize) -> impl Iterator<Item = Step> {
+        (0..count).map(|n| Step::Touch(Effect::Key(CacheKey::new(format!("k{n}")), None)))
+    }
+
+    #[test]
+    fn a_transaction_is_held_until_its_commit() {
+        let begin = [Step::Begin(NarrowXid(7))];
+        assert_eq!(assemble(begin.clone().into_iter().chain(touches(HELD_MAX))).len(), 0);
+        let work = assemble(begin.into_iter().chain(touches(HELD_MAX)).chain([Step::Commit(lsn(9))]));
+        assert!(matches!(work.as_slice(), [Work::Whole { effects, bumps: false, .. }] if effects.len() == HELD_MAX));
+    }
+
+    #[test]
+    fn a_giant_is_announced_before_its_first_part_and_loses_nothing() {
+        let steps = [Step::Begin(NarrowXid(7))].into_iter().chain(touches(2 * HELD_MAX + 50)).chain([Step::Bump, Step::Commit(lsn(9))]);
+        let work = assemble(steps);
+        assert!(matches!(work.first(), Some(Work::GiantBegins(NarrowXid(7)))));
+        assert!(matches!(work.last(), Some(Work::GiantEnds { bumps: true, .. })));
+        let parts = work.iter().map(|work| if let Work::GiantPart(effects) = work { effects.len() } else { 0 });
+        assert_eq!(parts.sum::<usize>(), 2 * HELD_MAX + 50);
+    }
+
+    #[test]
+    fn a_position_inside_a_transaction_is_not_handed_on() {
+        let work = assemble([Step::Begin(NarrowXid(7)), Step::Reached(lsn(5)), Step::Commit(lsn(9)), Step::Reached(lsn(12))]);
+        assert!(matches!(work.as_slice(), [Work::Whole { .. }, Work::Reached(position)] if *position == lsn(12)));
+    }
+}
