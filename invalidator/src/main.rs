@@ -2,9 +2,19 @@
 //!
 //! source → plan → apply → publish → acknowledge, one file each.
 
+use std::process::ExitCode;
+
+use anyhow::Result;
+use freshline::{
+    config::Environment,
+    shutdown::{self, drain},
+};
+use tokio_util::sync::CancellationToken;
+
 mod app;
 mod applier;
 mod apply;
+mod check;
 mod config;
 mod ledger;
 mod plan;
@@ -17,4 +27,45 @@ mod transaction;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--settings") {
+        print!("{}", freshline::config::markdown_table(&config::SETTINGS));
+        return ExitCode::SUCCESS;
+    }
+    let config = match config::load(&Environment) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::from(2);
+        }
+    };
+    match start(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the invalidator ends: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whatever can fail without the runtime fails before it exists.
+fn start(config: config::Config) -> Result<()> {
+    // Two providers are in the tree, and rustls does not choose.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("a TLS provider was installed before");
+    }
+    config.shared.logging.init()?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(config))
+}
+
+async fn run(config: config::Config) -> Result<()> {
+    let (stop, grace) = (CancellationToken::new(), config.shared.grace);
+    let app = app::App::build(config, &stop).await?;
+    let mut tasks = app.spawn();
+    let ended = tokio::select! {
+        () = shutdown::requested() => None,
+        Some(ended) = tasks.join_next() => Some(ended), // unasked: a failure, whatever it returned
+    };
+    stop.cancel();
+    Ok(drain(tasks, grace, ended).await?)
+}

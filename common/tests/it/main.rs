@@ -1,0 +1,3 @@
+//! The library on real servers.
+
+mod replication;

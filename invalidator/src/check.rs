@@ -1,0 +1,113 @@
+//! What has to hold before the first change is read: the server, the publication, the tables, held against the rules.
+
+use std::fmt;
+
+use freshline::{
+    fault::{Classified, Kind},
+    replication::{ReplicationError, StreamSettings, preflight},
+    rules::{LiveSchema, Rules, SchemaUnread},
+};
+use sqlx::{Connection, PgConnection};
+
+/// Why the invalidator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The server could not be asked.
+    #[error("the primary cannot be asked")]
+    Unreachable(#[source] sqlx::Error),
+    /// It was asked, and did not answer as expected.
+    #[error("the primary's settings cannot be read")]
+    Settings(#[source] ReplicationError),
+    /// The tables could not be read.
+    #[error("the tables cannot be read")]
+    Schema(#[source] SchemaUnread),
+    /// Things that somebody has to mend.
+    #[error("{} to mend before the invalidator can start:\n{}", .0.len(), Listed(.0))]
+    Findings(Vec<Problem>),
+}
+
+/// One thing to mend, and how.
+#[derive(Debug)]
+pub struct Problem {
+    problem: String,
+    remedy: String,
+}
+
+struct Listed<'a>(&'a [Problem]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Problem { problem, remedy } in self.0 {
+            write!(f, "  - {problem}\n    remedy: {remedy}\n")?;
+        }
+        Ok(())
+    }
+}
+
+impl Classified for NotReady {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unreachable(sqlx::Error::Database(refused)) if is_for_good(refused.code().as_deref()) => Kind::Permanent,
+            Self::Unreachable(_) => Kind::Transient,
+            Self::Settings(error) => error.kind(),
+            Self::Schema(error) => error.kind(),
+            Self::Findings(_) => Kind::Permanent,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Unreachable(sqlx::Error::Database(refused)) if is_for_good(refused.code().as_deref()) => {
+                Some("check user, password and database in FRESHLINE_DATABASE_URL".into())
+            }
+            Self::Settings(error) => error.remedy(),
+            Self::Schema(error) => error.remedy(),
+            Self::Unreachable(_) | Self::Findings(_) => None,
+        }
+    }
+}
+
+/// Classes 28 (invalid authorization) and 3D (no such database) of SQLSTATE.
+fn is_for_good(sqlstate: Option<&str>) -> bool {
+    sqlstate.is_some_and(|code| code.starts_with("28") || code.starts_with("3D"))
+}
+
+/// Looks at the server and its tables.
+///
+/// # Errors
+/// [`NotReady`], with all that has to be mended at once.
+pub async fn check(settings: &StreamSettings, rules: &Rules) -> Result<(), NotReady> {
+    let connecting = PgConnection::connect_with(&settings.server);
+    let connected = tokio::time::timeout(settings.answer_deadline, connecting).await;
+    let connected = connected.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())));
+    let mut connection = connected.map_err(NotReady::Unreachable)?;
+    let mut problems: Vec<Problem> = preflight(&mut connection, settings)
+        .await
+        .map_err(NotReady::Settings)?
+        .into_iter()
+        .map(|finding| Problem { problem: finding.problem, remedy: finding.remedy })
+        .collect();
+    if problems.is_empty() {
+        problems.extend(missing_function(&mut connection).await?);
+        let schema = LiveSchema::read(&mut connection, &settings.publication, rules).await.map_err(NotReady::Schema)?;
+        let findings = rules.validate(&schema).into_iter();
+        problems.extend(findings.map(|finding| Problem { problem: finding.to_string(), remedy: finding.remedy }));
+    }
+    connection.close().await.map_err(NotReady::Unreachable)?;
+    if problems.is_empty() { Ok(()) } else { Err(NotReady::Findings(problems)) }
+}
+
+/// The function that tells the source's identity.
+async fn missing_function(connection: &mut PgConnection) -> Result<Option<Problem>, NotReady> {
+    let statement = "select coalesce(has_function_privilege(to_regprocedure('freshline.source()'), 'execute')
+                            and has_schema_privilege('freshline', 'usage'), false)";
+    let may_call: bool = match sqlx::query_scalar(statement).fetch_one(connection).await {
+        Ok(may_call) => may_call,
+        Err(sqlx::Error::Database(_)) => false, // no schema of that name
+        Err(error) => return Err(NotReady::Unreachable(error)),
+    };
+    Ok((!may_call).then(|| Problem {
+        problem: "the function freshline.source() is missing, or this role may not call it".into(),
+        remedy: "apply the migrations; or grant usage on schema freshline to this role, and execute on function freshline.source()".into(),
+    }))
+}
