@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use freshline::config::{Description, Faults, MAX_STALENESS, Reader, Setting, Shared, Vars};
+use freshline::{
+    cache,
+    config::{Description, Faults, MAX_STALENESS, Reader, Setting, Shared, Vars},
+};
 
 const ADDRESS: Setting<SocketAddr> = Setting::address("API_ADDRESS", "Where the API listens.").or("127.0.0.1:8080");
 
@@ -53,10 +56,11 @@ const STATEMENT: Setting<Duration> =
     Setting::millis("API_STATEMENT_MS", 10..=600_000, "How long Postgres may work on one statement.").or("2000");
 
 const REDIS_DEADLINE: Setting<Duration> =
-    Setting::millis("REDIS_DEADLINE_MS", 5..=10_000, "How long Redis may take for one call; then Postgres is asked.").or("100");
+    Setting::millis("API_REDIS_DEADLINE_MS", 5..=10_000, "How long Redis may take for one call; then Postgres is asked.").or("100");
 
 const VALUE_TTL: Setting<Duration> =
-    Setting::millis("VALUE_TTL_MS", 1000..=604_800_000, "How long a value stays in Redis unless it changes, give or take 10 %.").or("600000");
+    Setting::millis("VALUE_TTL_MS", 1000..=604_800_000, "How long a value stays in Redis unless it changes, give or take 10 %.")
+        .or("600000");
 
 const ABSENT_TTL: Setting<Duration> =
     Setting::millis("ABSENT_TTL_MS", 1000..=604_800_000, "How long it stays in Redis that there is no such row.").or("60000");
@@ -68,8 +72,12 @@ const LEASE_TTL: Setting<Duration> = Setting::millis(
 )
 .or("2000");
 
-const BUSY_WAIT: Setting<Duration> =
-    Setting::millis("BUSY_WAIT_MS", 0..=5000, "How long a read waits for another's fill of the same key before it asks Postgres.").or("200");
+const BUSY_WAIT: Setting<Duration> = Setting::millis(
+    "API_BUSY_WAIT_MS",
+    0..=5000,
+    "How long a read waits for another's fill of the same key before it asks Postgres.",
+)
+.or("200");
 
 /// What this process needs to know.
 #[derive(Debug, Clone)]
@@ -87,7 +95,7 @@ pub struct Config {
     /// How long Redis may take for one call.
     pub redis_deadline: Duration,
     /// The cache.
-    pub cache: freshline::cache::Settings,
+    pub cache: cache::Settings,
 }
 
 /// How callers are connected.
@@ -171,7 +179,12 @@ impl Config {
                 body: body?,
                 database: database?,
                 redis_deadline: redis_deadline?,
-                cache: cache?,
+                // A load takes a session, so there are as many of one as of the other, and a load waits as long as a session would.
+                cache: cache::Settings {
+                    loads_max: database?.read_sessions_max as usize,
+                    load_wait: database?.session_wait,
+                    ..cache?
+                },
             })
         })
     }
@@ -190,4 +203,17 @@ impl Database {
         let (session_wait, statement) = (read.get(&SESSION_WAIT), read.get(&STATEMENT));
         Some(Self { read_sessions_max: reads?, write_sessions_max: writes?, session_wait: session_wait?, statement: statement? })
     }
+}
+
+fn cache_settings(read: &mut Reader<'_>) -> Option<cache::Settings> {
+    let (max_staleness, value_ttl, absent_ttl) = (read.get(&MAX_STALENESS), read.get(&VALUE_TTL), read.get(&ABSENT_TTL));
+    let (lease_ttl, busy_wait) = (read.get(&LEASE_TTL), read.get(&BUSY_WAIT));
+    Some(cache::Settings {
+        max_staleness: max_staleness?,
+        value_ttl: value_ttl?,
+        absent_ttl: absent_ttl?,
+        lease_ttl: lease_ttl?,
+        busy_wait: busy_wait?,
+        ..cache::Settings::default()
+    })
 }

@@ -5,7 +5,7 @@ use std::{fmt::Display, str::FromStr};
 
 use axum::extract::{FromRequestParts, Query};
 use freshline::{cache::Want, coherence::Token};
-use http::{HeaderMap, HeaderName, Uri, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use uuid::Uuid;
 
 use crate::problem::{Fault, Place, Problem, Subject};
@@ -39,6 +39,8 @@ pub fn parse_id(text: &str) -> Result<Uuid, &'static str> {
 pub struct Asked {
     /// For the cache.
     pub want: Want,
+    /// What the caller has already.
+    pub if_none_match: Option<HeaderValue>,
 }
 
 impl Asked {
@@ -50,7 +52,8 @@ impl Asked {
             "false" => Ok(false),
             _ => Err("explain is neither true nor false."),
         });
-        Ok(Self { want: Want { token, explain: explain.unwrap_or(false), max_staleness: None } })
+        let want = Want { token, explain: explain.unwrap_or(false), max_staleness: None };
+        Ok(Self { want, if_none_match: headers.get(header::IF_NONE_MATCH).cloned() })
     }
 }
 
@@ -63,6 +66,18 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         let asked = Self::read(&parts.headers, &mut query)?;
         query.finish()?;
         Ok(asked)
+    }
+}
+
+/// That a request has no parameters, where none is taken.
+#[derive(Debug)]
+pub struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Params::read(&parts.uri, &[]).finish().map(|()| Self)
     }
 }
 
@@ -99,6 +114,11 @@ impl Params {
         Self { pairs, known, faults: Vec::new() }
     }
 
+    /// Whether a parameter is there and has not been taken.
+    pub fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(given, _)| given == name)
+    }
+
     /// Takes a parameter; `None` where it is left out or, which is noted as a fault, cannot be read.
     pub fn take<T, E: Display>(
         &mut self,
@@ -130,12 +150,16 @@ impl Params {
             let (detail, remedy) = if self.known.contains(&name.as_str()) {
                 (format!("{name} is there twice."), "Send it once.".to_owned())
             } else {
-                ("There is no such parameter here.".to_owned(), format!("Use some of {}.", self.known.join(", ")))
+                ("There is no such parameter here.".to_owned(), remedy(self.known))
             };
             self.faults.push(Fault::new(Place::Parameter(name.into()), Some(&text), detail, remedy));
         }
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::faulty(Subject::Request, self.faults)) }
     }
+}
+
+fn remedy(known: &[&str]) -> String {
+    if known.is_empty() { "Leave it out.".to_owned() } else { format!("Use some of {}.", known.join(", ")) }
 }
 
 fn parameter(name: &'static str) -> Place {

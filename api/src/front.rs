@@ -15,14 +15,14 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
     response::{IntoResponse, Response},
 };
+use freshline::admin::Condition;
 use futures::FutureExt;
 use http::{HeaderValue, Request, header};
 use tower::Service;
 
-use crate::{meter::Meter, problem::{PROBLEM_JSON, Problem}};
+use crate::{meter::Meter, problem::Problem};
 
 /// Answers requests. Cheap to clone.
 #[derive(Clone)]
@@ -30,16 +30,20 @@ pub struct Front {
     router: Router,
     meter: Meter,
     is_draining: Arc<AtomicBool>,
+    /// Whether requests are welcome.
+    accepting: Condition,
 }
 
 impl Front {
-    /// In front of these routes.
-    pub fn new(router: Router, is_draining: Arc<AtomicBool>) -> Self {
-        Self { router, meter: Meter::new(), is_draining }
+    /// In front of these routes. The condition holds from now on, until the process ends.
+    pub fn new(router: Router, accepting: Condition) -> Self {
+        accepting.holds();
+        Self { router, meter: Meter::new(), is_draining: Arc::default(), accepting }
     }
 
-    /// From now on every connection is closed after its answer.
+    /// From now on the process is not ready, and every connection is closed after its answer.
     pub fn drain(&self) {
+        self.accepting.fails("the process is ending", None);
         self.is_draining.store(true, Relaxed);
     }
 

@@ -11,9 +11,10 @@ mod price;
 use freshline::catalog::{NewProduct, ProductPatch};
 use serde_json::value::RawValue;
 
+pub use self::bounds::CATEGORY;
 use self::{
     attributes::object,
-    bounds::{CATEGORY, DESCRIPTION, NAME, SKU, stock_quantity, text},
+    bounds::{DESCRIPTION, NAME, SKU, stock_quantity, text},
     members::Members,
 };
 use crate::problem::{Fault, Place, Problem, Subject};

@@ -6,7 +6,7 @@ use axum::{Router, routing::get};
 use http::{Method, Uri};
 
 use crate::{
-    app::App,
+    app::Services,
     problem::{Problem, Subject},
     read, write,
 };
@@ -57,14 +57,14 @@ impl Route {
 }
 
 /// The routes of this process.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(services: Arc<Services>) -> Router {
     Router::new()
         .route(Route::Products.as_str(), get(read::list).post(write::create))
         .route(Route::Batch.as_str(), get(read::batch))
         .route(Route::Product.as_str(), get(read::product).put(write::replace).patch(write::patch).delete(write::delete))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_allowed)
-        .with_state(app)
+        .with_state(services)
 }
 
 async fn nowhere(uri: Uri) -> Problem {

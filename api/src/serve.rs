@@ -32,7 +32,13 @@ const MARGIN: Duration = Duration::from_millis(500);
 
 /// Serves until `stop`, and then until the last request has been answered.
 pub async fn serve(listener: TcpListener, front: Front, limits: Connections, stop: CancellationToken) {
-    let mut server = Server { front, limits, slots: Arc::new(Semaphore::new(limits.max)), closing: CancellationToken::new(), open: JoinSet::new() };
+    let mut server = Server {
+        front,
+        limits,
+        slots: Arc::new(Semaphore::new(limits.max)),
+        closing: CancellationToken::new(),
+        open: JoinSet::new(),
+    };
     server.accept_until(&listener, stop.cancelled()).await;
     let deadline = Instant::now() + limits.grace.saturating_sub(MARGIN).max(limits.lame_duck);
     server.front.drain();

@@ -1,6 +1,6 @@
 //! Writes: to Postgres only. The cache is told by the change stream; the caller gets a token, under which no later read is older.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::Body as Stream,
@@ -17,21 +17,18 @@ use http::{HeaderValue, StatusCode, header};
 use tracing::warn;
 
 use crate::{
-    app::App,
+    app::{RETRY_AFTER, Services},
     body,
     extract::{Id, NoQuery, TOKEN},
     problem::{Fault, Place, Problem, Subject},
     product,
 };
 
-/// When a caller may come again after Postgres was away.
-pub const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 /// `POST /products`.
-pub async fn create(State(app): State<Arc<App>>, _: NoQuery, request: Request) -> Result<Response, Problem> {
-    let body = body::read(request, body::PRODUCT, app.body).await?;
+pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, body::PRODUCT, services.body).await?;
     let new = product::draft(&body)?;
-    let written = app.writes.insert(&new).await.map_err(|error| app.refused(error))?;
+    let written = services.writes.insert(&new).await.map_err(|error| services.refused(error))?;
     let location = format!("/products/{}", written.product.id);
     let mut response = written_body(&written, StatusCode::CREATED);
     if let Ok(location) = HeaderValue::try_from(location) {
@@ -41,24 +38,24 @@ pub async fn create(State(app): State<Arc<App>>, _: NoQuery, request: Request) -
 }
 
 /// `PUT /products/{id}`: every field is replaced; one that is left out takes its default.
-pub async fn replace(State(app): State<Arc<App>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
-    let body = body::read(request, body::PRODUCT, app.body).await?;
+pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, body::PRODUCT, services.body).await?;
     let new = product::draft(&body)?;
-    let written = app.writes.update(id, &new).await.map_err(|error| app.refused(error))?;
+    let written = services.writes.update(id, &new).await.map_err(|error| services.refused(error))?;
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
 /// `PATCH /products/{id}`: a JSON merge patch.
-pub async fn patch(State(app): State<Arc<App>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
-    let body = body::read(request, body::PATCH, app.body).await?;
+pub async fn patch(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, body::PATCH, services.body).await?;
     let patch = product::patch(&body)?;
-    let written = app.writes.patch(id, &patch).await.map_err(|error| app.refused(error))?;
+    let written = services.writes.patch(id, &patch).await.map_err(|error| services.refused(error))?;
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
 /// `DELETE /products/{id}`.
-pub async fn delete(State(app): State<Arc<App>>, Id(id): Id, _: NoQuery) -> Result<Response, Problem> {
-    let written = app.writes.delete(id).await.map_err(|error| app.refused(error))?.ok_or_else(|| missing(id))?;
+pub async fn delete(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery) -> Result<Response, Problem> {
+    let written = services.writes.delete(id).await.map_err(|error| services.refused(error))?.ok_or_else(|| missing(id))?;
     Ok(answer(&written, StatusCode::NO_CONTENT, Stream::empty()))
 }
 
@@ -87,7 +84,10 @@ fn answer(written: &Written, status: StatusCode, body: Stream) -> Response {
 /// failed would be wrong.
 fn token(written: &Written) -> Option<HeaderValue> {
     match &written.proof {
-        Ok(proof) => HeaderValue::try_from(Token::from(proof).to_string()).ok(),
+        Ok(proof) => {
+            let source = proof.source.parse().ok()?;
+            HeaderValue::try_from(Token { source, xid: proof.xid, lsn: proof.lsn }.to_string()).ok()
+        }
         Err(error) => {
             warn!("a write was committed and answered without a token: {}", chain(error));
             None
@@ -100,7 +100,7 @@ fn missing(id: uuid::Uuid) -> Problem {
     Problem::new(Subject::NoProduct, format!("No product has the id {id}."))
 }
 
-impl App {
+impl Services {
     /// What a caller is told of a write that was not carried out, or may not have been.
     fn refused(&self, error: WriteError) -> Problem {
         match error {
@@ -111,7 +111,8 @@ impl App {
                 Problem::faulty(Subject::DuplicateSku, vec![fault])
             }
             WriteError::Invalid { field, reason } => {
-                let fault = Fault::new(Place::Pointer(format!("/{field}")), None, format!("{field} {reason}."), "Send another value.");
+                let fault =
+                    Fault::new(Place::Pointer(format!("/{field}")), None, format!("{field} {reason}."), "Send another value.");
                 Problem::faulty(Subject::Invalid, vec![fault])
             }
             WriteError::Database(error) => match error.kind() {
@@ -120,6 +121,17 @@ impl App {
                 Kind::Permanent | Kind::Bug => Problem::internal(&error),
             },
         }
+    }
+}
+
+/// Whether Postgres may have carried out a write that failed in this way.
+fn may_have_happened(error: &DatabaseError) -> bool {
+    match error {
+        // No session was had.
+        DatabaseError::Unavailable(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => false,
+        // An answer that says no; but a session that is ended while it waits for a standby says so after its commit.
+        DatabaseError::Unavailable(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code.starts_with("57P0")),
+        _ => true,
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn price(raw: &RawValue) -> Result<Price, Wrong> {
 
 fn exact(text: &str) -> Result<Price, Wrong> {
     let wrong = |detail: &str| Wrong::new(detail, REMEDY);
-    let plain = without_exponent(text).ok_or_else(|| wrong("has an exponent that is none, or beyond 40"))?;
+    let plain = without_exponent(text).ok_or_else(|| wrong("has an exponent that cannot be used"))?;
     plain.parse().map_err(|syntax| match syntax {
         PriceSyntax::Negative => wrong("is below 0"),
         PriceSyntax::TooHigh => wrong(&format!("is above {}", Price::MAX)),
@@ -38,6 +38,9 @@ fn without_exponent(text: &str) -> Option<Cow<'_, str>> {
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
     let (whole, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let size = |digits: &str| digits.parse::<usize>().ok().filter(|size| *size <= EXPONENT_MAX && !digits.starts_with('+'));
+    if whole.is_empty() {
+        return None;
+    }
     let moved = match exponent.strip_prefix('-') {
         Some(left) => {
             let padded = format!("{:0<1$}{whole}", "", size(left)? + 1);
@@ -91,15 +94,15 @@ mod tests {
     #[case("-1e2", "is below 0")]
     #[case("10000000000", "is above 9999999999.99")]
     #[case("1e10", "is above 9999999999.99")]
-    #[case("1e400", "has an exponent that is none, or beyond 40")]
-    #[case("1e-99999999999999999999999", "has an exponent that is none, or beyond 40")]
+    #[case("1e400", "has an exponent that cannot be used")]
+    #[case("1e-99999999999999999999999", "has an exponent that cannot be used")]
     #[case("\"\"", "is not a decimal number")]
     #[case("\"NaN\"", "is not a decimal number")]
     #[case("\"1,50\"", "is not a decimal number")]
-    #[case("\"e1\"", "is not a decimal number")]
-    #[case("\"1e\"", "has an exponent that is none, or beyond 40")]
-    #[case("\"1e++2\"", "has an exponent that is none, or beyond 40")]
-    #[case("\"1eé\"", "has an exponent that is none, or beyond 40")]
+    #[case("\"e1\"", "has an exponent that cannot be used")]
+    #[case("\"1e\"", "has an exponent that cannot be used")]
+    #[case("\"1e++2\"", "has an exponent that cannot be used")]
+    #[case("\"1eé\"", "has an exponent that cannot be used")]
     #[case("true", "is a boolean, and has to be a number or a string")]
     fn what_is_no_price_is_refused(#[case] json: &str, #[case] detail: &str) {
         assert_eq!(read(json), Err(detail.to_owned()));
