@@ -1,14 +1,18 @@
 //! Whether a process can do its work: named conditions, each set by the task that knows.
 
 use std::{
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
+use crate::{fault::Classified, telemetry::chain};
+
 /// The conditions under which a process is ready. Cheap to clone; every clone sees the same conditions.
+///
+/// A condition is there from the first time that it is named. Name each of them as failing before the server starts: with none at
+/// all a process is ready.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     conditions: Arc<Mutex<Vec<Held>>>,
@@ -17,29 +21,17 @@ pub struct Readiness {
 #[derive(Debug)]
 struct Held {
     name: &'static str,
-    state: State,
+    failure: Option<Reason>,
     since: Instant,
 }
 
-/// One condition, in the hands of the task that knows whether it holds.
-#[derive(Debug, Clone)]
-pub struct Condition {
-    readiness: Readiness,
-    place: usize,
-}
-
-/// Whether a condition holds.
+/// Why a condition fails, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// It holds.
-    Holds,
-    /// It does not.
-    Fails {
-        /// Why not.
-        reason: String,
-        /// The statement or setting that mends it, where there is one.
-        remedy: Option<String>,
-    },
+pub struct Reason {
+    /// Why it fails.
+    pub text: String,
+    /// The statement or setting that mends it, where there is one.
+    pub remedy: Option<String>,
 }
 
 /// What is told of a condition.
@@ -47,35 +39,59 @@ pub enum State {
 pub struct Status {
     /// Its name.
     pub name: &'static str,
-    /// Whether it holds.
-    pub state: State,
-    /// For how long that has been so.
+    /// Why it fails; `None` where it holds.
+    pub failure: Option<Reason>,
+    /// For how long it has held, or failed for whatever reason.
     pub lasted: Duration,
 }
 
+impl Reason {
+    /// An error as a reason: its whole chain, and its remedy.
+    pub fn of(error: &impl Classified) -> Self {
+        Self { text: chain(error), remedy: error.remedy() }
+    }
+}
+
+impl<T: Into<String>> From<T> for Reason {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), remedy: None }
+    }
+}
+
 impl Readiness {
-    /// No conditions yet: ready.
+    /// No conditions yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a condition, which fails until its task says that it holds. Add all of them before the server starts.
-    pub fn add(&self, name: &'static str) -> Condition {
-        let mut conditions = self.lock();
-        let state = State::Fails { reason: "not yet".to_owned(), remedy: None };
-        conditions.push(Held { name, state, since: Instant::now() });
-        Condition { readiness: self.clone(), place: conditions.len() - 1 }
+    /// Says that a condition holds.
+    pub fn ready(&self, name: &'static str) {
+        self.set(name, None);
     }
 
-    /// Whether every condition holds.
-    pub fn is_ready(&self) -> bool {
-        self.lock().iter().all(|held| held.state == State::Holds)
+    /// Says that a condition fails, and why.
+    pub fn unready(&self, name: &'static str, reason: impl Into<Reason>) {
+        self.set(name, Some(reason.into()));
     }
 
-    /// What is told of every condition, in the order they were added.
+    /// What is told of every condition, in the order in which they were first named.
     pub fn status(&self) -> Vec<Status> {
-        let status = |held: &Held| Status { name: held.name, state: held.state.clone(), lasted: held.since.elapsed() };
+        let status = |held: &Held| Status { name: held.name, failure: held.failure.clone(), lasted: held.since.elapsed() };
         self.lock().iter().map(status).collect()
+    }
+
+    /// The time counts from when it last began or ceased to hold: another reason for the same failure does not reset it.
+    fn set(&self, name: &'static str, failure: Option<Reason>) {
+        let mut conditions = self.lock();
+        match conditions.iter_mut().find(|held| held.name == name) {
+            None => conditions.push(Held { name, failure, since: Instant::now() }),
+            Some(held) => {
+                if held.failure.is_some() != failure.is_some() {
+                    held.since = Instant::now();
+                }
+                held.failure = failure;
+            }
+        }
     }
 
     /// Nothing is left half-done under this lock, so one that a panic left behind is as good as any.
@@ -84,55 +100,26 @@ impl Readiness {
     }
 }
 
-impl Condition {
-    /// Says that it holds.
-    pub fn holds(&self) {
-        self.set(State::Holds);
-    }
-
-    /// Says that it fails, why, and what mends it.
-    pub fn fails(&self, reason: impl fmt::Display, remedy: Option<String>) {
-        self.set(State::Fails { reason: reason.to_string(), remedy });
-    }
-
-    /// The time counts from when it last began or ceased to hold: another reason for the same failure does not reset it.
-    fn set(&self, state: State) {
-        let mut conditions = self.readiness.lock();
-        let Some(held) = conditions.get_mut(self.place) else { return };
-        if (held.state == State::Holds) != (state == State::Holds) {
-            held.since = Instant::now();
-        }
-        held.state = state;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_process_is_ready_while_every_condition_holds() {
-        let readiness = Readiness::new();
-        let (stream, redis) = (readiness.add("stream"), readiness.add("redis"));
-        assert!(!readiness.is_ready(), "nothing has been said yet");
-        stream.holds();
-        redis.holds();
-        assert!(readiness.is_ready());
-        redis.fails("refused", Some("start it".to_owned()));
-        assert!(!readiness.is_ready());
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn the_time_is_that_of_the_whole_failure() {
         let readiness = Readiness::new();
-        let redis = readiness.add("redis");
-        redis.holds();
+        readiness.ready("redis");
         tokio::time::advance(Duration::from_secs(5)).await;
-        redis.fails("refused", None);
+        readiness.unready("redis", "refused");
         tokio::time::advance(Duration::from_secs(3)).await;
-        redis.fails("timed out", None);
-        let [status] = &*readiness.status() else { panic!("one condition") };
-        assert_eq!(status.lasted, Duration::from_secs(3));
-        assert_eq!(status.state, State::Fails { reason: "timed out".to_owned(), remedy: None });
+        readiness.clone().unready("redis", "timed out");
+        let failure = Some(Reason { text: "timed out".to_owned(), remedy: None });
+        assert_eq!(readiness.status(), [Status { name: "redis", failure, lasted: Duration::from_secs(3) }]);
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_remedy() {
+        let error = crate::rules::Rules::parse("").expect_err("no tables");
+        assert_eq!(Reason::of(&error), Reason { text: error.to_string(), remedy: error.remedy() });
+        assert!(error.remedy().is_some());
     }
 }

@@ -2,14 +2,14 @@
 
 use axum::{
     Json, Router,
-    extract::{Query, State as Shared},
+    extract::{Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde::{Deserialize, Serialize};
 
-use super::readiness::{Readiness, State, Status};
+use super::readiness::{Readiness, Reason, Status};
 use crate::telemetry::Metrics;
 
 /// The pages of a process.
@@ -30,9 +30,9 @@ struct Asked {
     verbose: Option<String>,
 }
 
-async fn readyz(Shared(readiness): Shared<Readiness>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+async fn readyz(State(readiness): State<Readiness>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let status = readiness.status();
-    let ready = status.iter().all(|condition| condition.state == State::Holds);
+    let ready = status.iter().all(|condition| condition.failure.is_none());
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let json = headers.get(header::ACCEPT).is_some_and(|accept: &HeaderValue| accept.as_bytes().starts_with(b"application/json"));
     match asked.verbose {
@@ -62,12 +62,9 @@ struct ToldCondition<'a> {
 
 impl<'a> Told<'a> {
     fn of(ready: bool, status: &'a [Status]) -> Self {
-        let condition = |status: &'a Status| {
-            let (reason, remedy) = match &status.state {
-                State::Holds => (None, None),
-                State::Fails { reason, remedy } => (Some(reason.as_str()), remedy.as_deref()),
-            };
-            ToldCondition { name: status.name, holds: reason.is_none(), for_seconds: status.lasted.as_secs(), reason, remedy }
+        let condition = |Status { name, failure, lasted }: &'a Status| {
+            let (reason, remedy) = failure.as_ref().map(|failure| (&*failure.text, failure.remedy.as_deref())).unzip();
+            ToldCondition { name, holds: failure.is_none(), for_seconds: lasted.as_secs(), reason, remedy: remedy.flatten() }
         };
         Self { ready, conditions: status.iter().map(condition).collect() }
     }
@@ -76,15 +73,15 @@ impl<'a> Told<'a> {
 /// `/readyz?verbose` as text: a line for a condition, one more for its remedy.
 fn lines(status: &[Status]) -> String {
     let mut lines = String::new();
-    for Status { name, state, lasted } in status {
+    for Status { name, failure, lasted } in status {
         let seconds = lasted.as_secs();
-        lines.extend(match state {
-            State::Holds => [format!("ok    {name}, for {seconds} s\n"), String::new()],
-            State::Fails { reason, remedy } => {
-                let remedy = remedy.as_ref().map(|remedy| format!("      remedy: {remedy}\n")).unwrap_or_default();
-                [format!("FAILS {name}, for {seconds} s: {reason}\n"), remedy]
+        match failure {
+            None => lines.extend([format!("ok    {name}, for {seconds} s\n")]),
+            Some(Reason { text, remedy }) => {
+                lines.extend([format!("FAILS {name}, for {seconds} s: {text}\n")]);
+                lines.extend(remedy.iter().map(|remedy| format!("      remedy: {remedy}\n")));
             }
-        });
+        }
     }
     lines
 }
@@ -109,9 +106,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn readyz_tells_each_condition_with_its_remedy_when_asked() {
         let readiness = Readiness::new();
-        let (stream, redis) = (readiness.add("stream"), readiness.add("redis"));
-        stream.holds();
-        redis.fails("refused", Some("start Redis".to_owned()));
+        readiness.ready("stream");
+        readiness.unready("redis", Reason { text: "refused".to_owned(), remedy: Some("start Redis".to_owned()) });
         let (status, body) = ask(&readiness, "/readyz", "*/*").await;
         assert_eq!((status, body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not ready; ask for /readyz?verbose\n"));
         let (_, body) = ask(&readiness, "/readyz?verbose", "*/*").await;
@@ -124,7 +120,7 @@ mod tests {
             {"name": "redis", "holds": false, "for_seconds": 0, "reason": "refused", "remedy": "start Redis"},
         ]);
         assert_eq!(told, serde_json::json!({"ready": false, "conditions": conditions}));
-        redis.holds();
+        readiness.ready("redis");
         assert_eq!(ask(&readiness, "/readyz", "*/*").await, (StatusCode::OK, "ready\n".to_owned()));
     }
 }
