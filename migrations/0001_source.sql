@@ -34,9 +34,10 @@ revoke all on function freshline.source() from public;
 do $$
 begin
     if freshline.source() is null then
-        raise warning 'freshline.source() is null: its owner % may not see when the checkpointer started', current_user
-            using detail = 'Lost: nothing can be cached, because no read can tell which history it is from.',
-                  hint = format('As a superuser: grant pg_read_all_stats to %I;', current_user);
+        -- All in the message: sqlx logs a notice without its detail and hint.
+        raise warning 'freshline.source() is null, as its owner % may not see when the checkpointer started. Lost: nothing can be '
+            'cached, because no read can tell which history it is from. As a superuser: grant pg_read_all_stats to %;',
+            current_user, quote_ident(current_user);
     end if;
 end
 $$;

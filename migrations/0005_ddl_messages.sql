@@ -127,10 +127,11 @@ begin
     alter event trigger freshline_ddl enable always;
     alter event trigger freshline_drop enable always;
 exception when insufficient_privilege then
-    raise warning 'no event trigger for DDL: only a superuser may create one, and % is none', current_user
-        using detail = 'Lost: after DDL that rewrites, renames or detaches, cached rows stay as they were until they expire.',
-              hint = 'As a superuser: create event trigger freshline_ddl on ddl_command_end execute function freshline.tell_ddl(); '
-                  'create event trigger freshline_drop on sql_drop execute function freshline.tell_drop(); '
-                  'alter event trigger freshline_ddl enable always; alter event trigger freshline_drop enable always;';
+    -- All in the message: sqlx logs a notice without its detail and hint.
+    raise warning 'no event trigger for DDL, as only a superuser may create one, and % is none. Lost: after DDL that rewrites, renames '
+        'or detaches, cached rows stay as they were until they expire. As a superuser: '
+        'create event trigger freshline_ddl on ddl_command_end execute function freshline.tell_ddl(); '
+        'create event trigger freshline_drop on sql_drop execute function freshline.tell_drop(); '
+        'alter event trigger freshline_ddl enable always; alter event trigger freshline_drop enable always;', current_user;
 end
 $$;

@@ -14,33 +14,49 @@
 --   freshline_api, freshline_invalidator, freshline_warmer; grant temporary on database … to public;
 set local lock_timeout = '30s';
 
--- Makes a role, or mends one that may do more or less than it should. No lock is common to all databases of a server unless one is
--- a superuser, so a lost race is noticed and looked at again: `create` then meets the other's role, and `alter` of one row by two
+-- Makes the roles, or mends one that may do more or less than it should. No lock is common to all databases of a server unless one
+-- is a superuser, so a lost race is noticed and looked at again: `create` then meets the other's role, and `alter` of one row by two
 -- fails with the internal error "tuple concurrently updated". The winner has committed by then.
+--
+-- The invalidator's sessions have their formats pinned: the stream prints a row as its session is set, a query by the API prints it
+-- as that one's is, and both have to be the same bytes, whatever the server's defaults are.
 do $$
 declare
     role record;
+    missing text[];
     statement text;
 begin
-    for role in values ('freshline_api', false), ('freshline_invalidator', true), ('freshline_warmer', false) loop
+    for role in values ('freshline_api', 'noreplication', '{}'::text[]), ('freshline_warmer', 'noreplication', '{}'),
+        ('freshline_invalidator', 'replication', array['timezone=UTC', 'datestyle=ISO, MDY', 'intervalstyle=postgres',
+            'extra_float_digits=1', 'bytea_output=hex'])
+    loop
         for attempt in 1..3 loop
-            select format('%s role %I login nosuperuser nocreatedb nocreaterole inherit nobypassrls %sreplication',
+            missing := array(
+                select format('%s role %I login nosuperuser nocreatedb nocreaterole inherit nobypassrls %s',
                     case when exists (select from pg_roles where rolname = role.column1) then 'alter' else 'create' end,
-                    role.column1, case when role.column2 then '' else 'no' end)
-            into statement
-            where not exists (
-                select from pg_roles where rolname = role.column1 and rolcanlogin and rolinherit and rolreplication = role.column2
-                    and not (rolsuper or rolcreatedb or rolcreaterole or rolbypassrls));
-            exit when statement is null;
+                    role.column1, role.column2)
+                where not exists (
+                    select from pg_roles where rolname = role.column1 and rolcanlogin and rolinherit
+                        and rolreplication = (role.column2 = 'replication')
+                        and not (rolsuper or rolcreatedb or rolcreaterole or rolbypassrls)))
+            || array(
+                select format('alter role %I set %s to %L', role.column1, split_part(setting, '=', 1), split_part(setting, '=', 2))
+                from unnest(role.column3) as setting
+                where not exists (
+                    select from pg_roles, unnest(rolconfig) as present where rolname = role.column1 and lower(present) = lower(setting)));
             begin
-                execute statement;
+                foreach statement in array missing loop
+                    execute statement;
+                end loop;
+                exit;
             exception
                 when duplicate_object or unique_violation or internal_error then
                     if attempt = 3 then raise; end if;
-                when insufficient_privilege then
-                    raise warning 'role % is not as it should be, and % may not change it: %', role.column1, current_user, sqlerrm
-                        using detail = format('Lost: whatever logs in as %I cannot, or can do too much.', role.column1),
-                              hint = format('As a superuser: %s; then run 0006_roles.sql once more.', statement);
+                when insufficient_privilege or undefined_object then
+                    -- All in the message: sqlx logs a notice without its detail and hint.
+                    raise warning 'role % is not as it should be: %. Lost: what logs in as % cannot, or can do too much. '
+                        'As a superuser: %; then run 0006_roles.sql once more.',
+                        role.column1, sqlerrm, role.column1, array_to_string(missing, '; ');
                     exit;
             end;
         end loop;
@@ -70,20 +86,3 @@ end
 $$;
 
 revoke create on schema public from public;
-
--- The stream prints values as its session is set. Rows are printed once by the API and once by the stream, and have to come out
--- alike, whatever the server's defaults are. In this database only: a role's settings for the whole server are not ours.
-do $$
-declare
-    setting text;
-begin
-    foreach setting in array array['timezone to ''UTC''', 'datestyle to ''ISO, MDY''', 'intervalstyle to ''postgres''',
-            'extra_float_digits to 1', 'bytea_output to ''hex'''] loop
-        execute format('alter role freshline_invalidator in database %I set %s', current_database(), setting);
-    end loop;
-exception when insufficient_privilege or undefined_object then
-    raise warning 'the formats of freshline_invalidator''s sessions are not pinned: %', sqlerrm
-        using detail = 'Lost: where the server''s defaults differ, a row from the stream is not the bytes of a row that is read.',
-              hint = 'As a superuser, in this database, run 0006_roles.sql once more.';
-end
-$$;

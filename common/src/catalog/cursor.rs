@@ -30,14 +30,19 @@ pub enum CursorSyntax {
 }
 
 impl Cursor {
-    /// After the row with this id, whose sort key Postgres prints so; `None` where no row can have such a key.
-    pub(super) fn new(sort: Sort, id: Uuid, key: &str) -> Option<Self> {
+    fn new(sort: Sort, id: Uuid, key: &str) -> Option<Self> {
         let fits = match sort {
             Sort::Newest => key.is_empty(),
             Sort::Price | Sort::PriceDescending => key.parse::<Price>().is_ok_and(|price| price.to_string() == key),
             Sort::Name => key.chars().count() <= NAME_LEN_MAX && !key.contains('\0'),
         };
         fits.then(|| Self { sort, id, key: key.into() })
+    }
+
+    /// After this row, of which Postgres told the id and what it is sorted by; `None` where no row can have such a key.
+    pub(super) fn of_row(sort: Sort, id: Uuid, key: &str) -> Option<Self> {
+        // By id alone: the key would say the same once more.
+        Self::new(sort, id, if sort == Sort::Newest { "" } else { key })
     }
 
     /// Reads a cursor that has to go on in this order.
@@ -102,7 +107,9 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_text() {
-        for (sort, key) in [(Sort::Newest, ""), (Sort::Price, "12.50"), (Sort::PriceDescending, "0.00"), (Sort::Name, "Zoë 100% :/&")] {
+        for (sort, key) in
+            [(Sort::Newest, ""), (Sort::Price, "12.50"), (Sort::PriceDescending, "0.00"), (Sort::Name, "Zoë 100% :/&")]
+        {
             let cursor = Cursor::new(sort, ID, key).expect("a cursor");
             assert_eq!(Cursor::parse(&cursor.to_string(), sort), Ok(cursor));
         }
@@ -116,7 +123,9 @@ mod tests {
 
     #[test]
     fn what_no_row_can_have_is_no_cursor() {
-        for (sort, key) in [(Sort::Newest, "1"), (Sort::Price, "abc"), (Sort::Price, "1.5"), (Sort::Price, "-1.00"), (Sort::Name, "a\0")] {
+        for (sort, key) in
+            [(Sort::Newest, "1"), (Sort::Price, "abc"), (Sort::Price, "1.5"), (Sort::Price, "-1.00"), (Sort::Name, "a\0")]
+        {
             assert_eq!(Cursor::new(sort, ID, key), None, "{sort} {key:?}");
         }
     }

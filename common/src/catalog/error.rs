@@ -1,7 +1,5 @@
 //! What can go wrong between the catalogue and Postgres, and whose matter it is.
 
-use std::borrow::Cow;
-
 use crate::fault::{Classified, Kind};
 
 /// A statement that Postgres did not carry out.
@@ -16,6 +14,9 @@ pub enum DatabaseError {
     /// It refuses this login, database, table or function.
     #[error("Postgres refuses what the catalogue needs")]
     Refused(#[source] sqlx::Error),
+    /// It cannot tell which history a session belongs to, so nothing can be proven.
+    #[error("freshline.source() is null on a primary: its owner may not see when the checkpointer started")]
+    Nameless,
     /// It answered with something that the catalogue has no explanation for.
     #[error("Postgres answered unexpectedly")]
     Unexpected(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -25,7 +26,7 @@ impl Classified for DatabaseError {
     fn kind(&self) -> Kind {
         match self {
             Self::Unavailable(_) | Self::Silent(_) => Kind::Transient,
-            Self::Refused(_) => Kind::Permanent,
+            Self::Refused(_) | Self::Nameless => Kind::Permanent,
             Self::Unexpected(_) => Kind::Bug,
         }
     }
@@ -37,6 +38,7 @@ impl Classified for DatabaseError {
                  the user, password and database name in its URL"
                     .into(),
             ),
+            Self::Nameless => Some("as a superuser: grant pg_read_all_stats to the owner of freshline.source()".into()),
             Self::Unavailable(_) | Self::Silent(_) | Self::Unexpected(_) => None,
         }
     }
@@ -96,7 +98,7 @@ pub enum WriteError {
         /// The field, by its column's name.
         field: &'static str,
         /// What is wrong with it and what would be right.
-        reason: Cow<'static, str>,
+        reason: &'static str,
     },
     /// Postgres did not carry it out.
     #[error(transparent)]
