@@ -65,14 +65,13 @@ impl App {
         let writes = Writes::new(write_pool(connect, &database.sessions(database.write_sessions_max)), database.deadline());
 
         let (readiness, postgres) = (Readiness::new(), Postgres::default());
-        let watch = Watch::new(&readiness, links.clone(), reads.clone(), postgres.clone());
-        let front_condition = readiness.add("accepting requests");
+        let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
         let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, postgres };
-        let router = routes::router(services.into()).merge(admin::router(metrics.clone(), readiness));
+        let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("FRESHLINE_API_ADDRESS={address} cannot be bound"))?;
         info!("listening on {}", listener.local_addr()?);
-        let front = Front::new(router, front_condition);
+        let front = Front::new(router, readiness);
         Ok(Self { listener, front, connections, keeper, metrics, watch, stop: stop.clone() })
     }
 

@@ -17,12 +17,15 @@ use axum::{
     Router,
     response::{IntoResponse, Response},
 };
-use freshline::admin::Condition;
+use freshline::admin::Readiness;
 use futures::FutureExt;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use tower::Service;
 
-use crate::{meter::Meter, problem::Problem};
+use crate::{
+    meter::Meter,
+    problem::{PROBLEM_JSON, Problem, Subject},
+};
 
 /// Answers requests. Cheap to clone.
 #[derive(Clone)]
@@ -30,20 +33,18 @@ pub struct Front {
     router: Router,
     meter: Meter,
     is_draining: Arc<AtomicBool>,
-    /// Whether requests are welcome.
-    accepting: Condition,
+    readiness: Readiness,
 }
 
 impl Front {
-    /// In front of these routes. The condition holds from now on, until the process ends.
-    pub fn new(router: Router, accepting: Condition) -> Self {
-        accepting.holds();
-        Self { router, meter: Meter::new(), is_draining: Arc::default(), accepting }
+    /// In front of these routes.
+    pub fn new(router: Router, readiness: Readiness) -> Self {
+        Self { router, meter: Meter::new(), is_draining: Arc::default(), readiness }
     }
 
     /// From now on the process is not ready, and every connection is closed after its answer.
     pub fn drain(&self) {
-        self.accepting.fails("the process is ending", None);
+        self.readiness.unready("not ending", "it was asked to end");
         self.is_draining.store(true, Relaxed);
     }
 
@@ -57,6 +58,9 @@ impl Front {
         let mut router = self.router.clone();
         let answering = AssertUnwindSafe(async move { router.call(request).await });
         let mut response = match answering.catch_unwind().await {
+            Ok(Ok(response)) if is_foreign(&response) => {
+                Problem::new(Subject::Request, "Its parameters cannot be read.").into_response()
+            }
             Ok(Ok(response)) => response,
             Err(panic) => Problem::failure(&format!("it panicked: {}", words_of(panic.as_ref()))).into_response(),
         };
@@ -66,6 +70,12 @@ impl Front {
         counted.answered(response.status(), begun.elapsed());
         Ok(response)
     }
+}
+
+/// Whether this is a refusal of the framework, which writes it as plain text: the pages for operators leave their query to it.
+fn is_foreign(response: &Response) -> bool {
+    response.status() == StatusCode::BAD_REQUEST
+        && response.headers().get(header::CONTENT_TYPE).is_none_or(|media_type| media_type != PROBLEM_JSON)
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> &str {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use freshline::{
-    admin::{Condition, Readiness},
+    admin::{Readiness, Reason},
     catalog::{DatabaseError, Reads},
     coherence::Links,
     fault::Classified,
@@ -27,6 +27,9 @@ use uuid::Uuid;
 
 /// How often is looked. Postgres is asked only where no request has heard from it since.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The condition that this is about.
+const SERVERS: &str = "Redis or Postgres";
 
 /// Hears how Postgres answers to requests. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +49,7 @@ impl Postgres {
 
 /// Watches over both servers, and says whether there is one.
 pub struct Watch {
-    condition: Condition,
+    readiness: Readiness,
     links: Links,
     reads: Reads,
     postgres: Postgres,
@@ -57,8 +60,9 @@ pub struct Watch {
 
 impl Watch {
     /// A watch that is to be run.
-    pub fn new(readiness: &Readiness, links: Links, reads: Reads, postgres: Postgres) -> Self {
-        Self { condition: readiness.add("Redis or Postgres"), links, reads, postgres, answers_seen: 0, was_there: None }
+    pub fn new(readiness: Readiness, links: Links, reads: Reads, postgres: Postgres) -> Self {
+        readiness.unready(SERVERS, "neither has been looked for yet");
+        Self { readiness, links, reads, postgres, answers_seen: 0, was_there: None }
     }
 
     /// Looks until `stop`.
@@ -76,9 +80,11 @@ impl Watch {
         let postgres = self.postgres_answers().await;
         self.tell(&postgres);
         match postgres {
-            Ok(()) => self.condition.holds(),
-            Err(_) if self.links.get().is_some() => self.condition.holds(),
-            Err(error) => self.condition.fails(format!("Redis does not answer, and {}", chain(&error)), error.remedy()),
+            Err(error) if self.links.get().is_none() => {
+                let text = format!("neither answers; {}", chain(&error));
+                self.readiness.unready(SERVERS, Reason { text, remedy: error.remedy() });
+            }
+            Ok(()) | Err(_) => self.readiness.ready(SERVERS),
         }
     }
 

@@ -56,12 +56,13 @@ impl Route {
     }
 }
 
-/// The routes of this process.
-pub fn router(services: Arc<Services>) -> Router {
+/// The routes of this process, those for its operators among them.
+pub fn router(services: Arc<Services>, operations: Router) -> Router {
     Router::new()
         .route(Route::Products.as_str(), get(read::list).post(write::create))
         .route(Route::Batch.as_str(), get(read::batch))
         .route(Route::Product.as_str(), get(read::product).put(write::replace).patch(write::patch).delete(write::delete))
+        .merge(operations.with_state(()))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_allowed)
         .with_state(services)

@@ -115,8 +115,10 @@ impl Services {
                     Fault::new(Place::Pointer(format!("/{field}")), None, format!("{field} {reason}."), "Send another value.");
                 Problem::faulty(Subject::Invalid, vec![fault])
             }
-            WriteError::Database(error) => match error.kind() {
-                Kind::Transient if may_have_happened(&error) => Problem::passing(Subject::Uncertain, UNCERTAIN, RETRY_AFTER),
+            WriteError::Database(error) if may_have_happened(&error) => {
+                Problem::passing(Subject::Uncertain, UNCERTAIN, RETRY_AFTER)
+            }
+            WriteError::NotBegun(error) | WriteError::Database(error) => match error.kind() {
                 Kind::Transient => Problem::passing(Subject::Unavailable, "Nothing was written.", RETRY_AFTER),
                 Kind::Permanent | Kind::Bug => Problem::internal(&error),
             },
@@ -124,14 +126,13 @@ impl Services {
     }
 }
 
-/// Whether Postgres may have carried out a write that failed in this way.
+/// Whether Postgres may have carried out a write that failed in this way: the connection broke, or nothing came in time.
 fn may_have_happened(error: &DatabaseError) -> bool {
     match error {
-        // No session was had.
-        DatabaseError::Unavailable(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => false,
-        // An answer that says no; but a session that is ended while it waits for a standby says so after its commit.
-        DatabaseError::Unavailable(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code.starts_with("57P0")),
-        _ => true,
+        // An answer that says no. But a session that is ended while it waits for a standby says so after its commit.
+        DatabaseError::Unavailable(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code.starts_with("57P")),
+        DatabaseError::Unavailable(_) | DatabaseError::Silent(_) => true,
+        DatabaseError::Refused(_) | DatabaseError::Nameless | DatabaseError::Unexpected(_) => false,
     }
 }
 
