@@ -107,7 +107,7 @@ pub struct Connections {
     pub idle: Duration,
     /// How long requests are still accepted after SIGTERM.
     pub lame_duck: Duration,
-    /// How long they may take to end after that.
+    /// How long they may take to end, that included.
     pub grace: Duration,
 }
 
@@ -168,7 +168,7 @@ impl Config {
         let body = Body::read(&mut read);
         let database = Database::read(&mut read);
         let cache = cache_settings(&mut read);
-        let connections = (read.get(&CONNECTIONS_MAX), read.get(&IDLE), read.get(&LAME_DUCK));
+        let connections = (read.get(&CONNECTIONS_MAX), read.get(&IDLE), lame_duck(&mut read, shared.as_ref()));
         read.finish(|| {
             let (shared, (max, idle, lame_duck)) = (shared?, connections);
             let connections = Connections { max: max?, idle: idle?, lame_duck: lame_duck?, grace: shared.grace };
@@ -203,6 +203,15 @@ impl Database {
         let (session_wait, statement) = (read.get(&SESSION_WAIT), read.get(&STATEMENT));
         Some(Self { read_sessions_max: reads?, write_sessions_max: writes?, session_wait: session_wait?, statement: statement? })
     }
+}
+
+/// It is a part of the grace, and has to leave some.
+fn lame_duck(read: &mut Reader<'_>, shared: Option<&Shared>) -> Option<Duration> {
+    let lame_duck = read.get(&LAME_DUCK)?;
+    if shared.is_some_and(|shared| shared.grace <= lame_duck) {
+        return read.fault(&LAME_DUCK.describe(), "is not below FRESHLINE_GRACE_MS");
+    }
+    Some(lame_duck)
 }
 
 fn cache_settings(read: &mut Reader<'_>) -> Option<cache::Settings> {

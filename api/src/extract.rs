@@ -1,7 +1,7 @@
 //! What a request asks for, read from its path, query and headers. What cannot be read is refused by name, never ignored: a misspelt
 //! parameter would otherwise quietly answer another question.
 
-use std::{fmt::Display, str::FromStr};
+use std::borrow::Cow;
 
 use axum::extract::{FromRequestParts, Query};
 use freshline::{cache::Want, coherence::Token};
@@ -114,13 +114,8 @@ impl Params {
         Self { pairs, known, faults: Vec::new() }
     }
 
-    /// Whether a parameter is there and has not been taken.
-    pub fn has(&self, name: &str) -> bool {
-        self.pairs.iter().any(|(given, _)| given == name)
-    }
-
     /// Takes a parameter; `None` where it is left out or, which is noted as a fault, cannot be read.
-    pub fn take<T, E: Display>(
+    pub fn take<T, E: Into<Cow<'static, str>>>(
         &mut self,
         name: &'static str,
         remedy: &'static str,
@@ -128,17 +123,20 @@ impl Params {
     ) -> Option<T> {
         let at = self.pairs.iter().position(|(given, _)| given == name)?;
         let (_, text) = self.pairs.remove(at);
-        parse(&text).map_err(|why| self.faults.push(Fault::new(parameter(name), Some(&text), why.to_string(), remedy))).ok()
+        parse(&text).map_err(|why| self.faults.push(Fault::new(parameter(name), Some(&text), why, remedy))).ok()
     }
 
-    /// The same, for a type that reads itself.
-    pub fn take_parsed<T: FromStr<Err: Display>>(&mut self, name: &'static str, remedy: &'static str) -> Option<T> {
-        self.take(name, remedy, str::parse)
-    }
-
-    /// Notes a fault of a parameter that was taken.
-    pub fn fault(&mut self, name: &'static str, text: Option<&str>, detail: impl Into<String>, remedy: &'static str) {
-        self.faults.push(Fault::new(parameter(name), text, detail.into(), remedy));
+    /// The same, of one that has to be there.
+    pub fn needed<T, E: Into<Cow<'static, str>>>(
+        &mut self,
+        name: &'static str,
+        remedy: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if self.pairs.iter().all(|(given, _)| given != name) {
+            self.faults.push(Fault::new(parameter(name), None, format!("{name} is missing."), remedy));
+        }
+        self.take(name, remedy, parse)
     }
 
     /// Ends the reading. What was not taken is unknown, or there twice.

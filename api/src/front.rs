@@ -82,3 +82,40 @@ fn words_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words")
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn answer(router: Router) -> (Response<()>, String) {
+        let front = Front::new(router, Readiness::new());
+        let Ok(response) = front.answer(Request::get("/").body(Body::empty()).expect("a request")).await;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        (Response::from_parts(parts, ()), String::from_utf8(body.to_vec()).expect("UTF-8"))
+    }
+
+    async fn panicking() {
+        panic!("secret");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_that_tells_nothing_but_its_id() {
+        let (head, body) = answer(Router::new().route("/", get(panicking))).await;
+        assert_eq!(head.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(head.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+        let id = head.headers()["x-request-id"].to_str().expect("text");
+        assert!(body.contains(id) && !body.contains("secret"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_the_framework_is_a_problem_too() {
+        let (head, body) = answer(Router::new().route("/", get(async || (StatusCode::BAD_REQUEST, "plain")))).await;
+        assert_eq!(head.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(head.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+        assert!(!body.contains("plain"), "{body}");
+    }
+}

@@ -40,7 +40,7 @@ pub async fn serve(listener: TcpListener, front: Front, limits: Connections, sto
         open: JoinSet::new(),
     };
     server.accept_until(&listener, stop.cancelled()).await;
-    let deadline = Instant::now() + limits.grace.saturating_sub(MARGIN).max(limits.lame_duck);
+    let deadline = Instant::now() + limits.grace.saturating_sub(MARGIN);
     server.front.drain();
     server.accept_until(&listener, sleep(limits.lame_duck)).await;
     while let Some(Ok((stream, _))) = listener.accept().now_or_never() {

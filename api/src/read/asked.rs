@@ -1,7 +1,7 @@
 //! What a list and a batch may be asked for.
 
 use axum::extract::FromRequestParts;
-use freshline::catalog::{Cursor, LIST_LIMIT_MAX, List, Sort};
+use freshline::catalog::{Cursor, CursorSyntax, LIST_LIMIT_MAX, List, Sort};
 use http::request::Parts;
 use uuid::Uuid;
 
@@ -29,13 +29,12 @@ impl<S: Sync> FromRequestParts<S> for AskedList {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut query = Params::read(&parts.uri, &["limit", "cursor", "category", "sort", "explain"]);
         let asked = Asked::read(&parts.headers, &mut query)?;
-        let sort = query.take_parsed("sort", "Send newest, price, -price or name.").unwrap_or_default();
+        let sort = query.take("sort", "Send newest, price, -price or name.", sort).unwrap_or_default();
         let limit = query.take("limit", "Send a whole number from 1 to 100.", limit).unwrap_or(LIMIT);
         let category = query.take("category", "Send 1 to 64 characters, not all of them blank.", |text| {
             CATEGORY.check(text).map(|()| text.to_owned()).map_err(|why| format!("category {why}."))
         });
-        let cursor =
-            query.take("cursor", "Send `next` of the page before, unchanged, or nothing.", |text| Cursor::parse(text, sort));
+        let cursor = query.take("cursor", "Send `next` of the page before, unchanged, or nothing.", |text| cursor(text, sort));
         query.finish()?;
         Ok(Self {
             list: list(sort, limit, category, cursor).ok_or_else(|| Problem::failure("a list that was checked is none"))?,
@@ -48,6 +47,17 @@ fn list(sort: Sort, limit: u16, category: Option<String>, cursor: Option<Cursor>
     let list = List::new(sort, limit)?;
     let list = if let Some(category) = category { list.in_category(category)? } else { list };
     if let Some(cursor) = cursor { list.after(cursor) } else { Some(list) }
+}
+
+fn sort(text: &str) -> Result<Sort, &'static str> {
+    text.parse().map_err(|_| "sort is no order.")
+}
+
+fn cursor(text: &str, sort: Sort) -> Result<Cursor, String> {
+    Cursor::parse(text, sort).map_err(|syntax| match syntax {
+        CursorSyntax::Malformed => "cursor is none that was made here.".to_owned(),
+        CursorSyntax::OtherSort { made_for } => format!("cursor goes on a list sorted by {made_for}, and {sort} is asked for."),
+    })
 }
 
 fn limit(text: &str) -> Result<u16, &'static str> {
@@ -69,11 +79,7 @@ impl<S: Sync> FromRequestParts<S> for AskedBatch {
         const REMEDY: &str = "Send 1 to 100 ids with commas between them.";
         let mut query = Params::read(&parts.uri, &["ids", "explain"]);
         let asked = Asked::read(&parts.headers, &mut query)?;
-        let is_given = query.has("ids");
-        let ids = query.take("ids", REMEDY, ids);
-        if !is_given {
-            query.fault("ids", None, "ids is missing.", REMEDY);
-        }
+        let ids = query.needed("ids", REMEDY, ids);
         query.finish()?;
         Ok(Self { ids: ids.unwrap_or_default(), asked })
     }

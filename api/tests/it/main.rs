@@ -1,0 +1,8 @@
+//! The API as a process, over HTTP: alone where a request never gets as far as a server, else on real ones.
+
+mod bad_input;
+mod degraded;
+mod ending;
+mod products;
+mod protocol;
+mod support;
