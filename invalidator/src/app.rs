@@ -4,28 +4,33 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use freshline::{
-    admin::{self, Admin, Readiness},
+    admin::{Admin, Readiness},
     coherence::{LinkKeeper, Links},
     replication::{SlotName, StreamSettings},
-    retry::{Policy, retry},
+    retry::{GivenUp, Policy, retry},
     rules::Rules,
     shutdown::Tasks,
     telemetry::Metrics,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use crate::{
     check::check,
     config::{Config, REDIS_DEADLINE},
     plan::Planner,
     poll::{Poller, Polls},
-    session::Sessions,
+    session::{CACHE, Sessions},
     source::postgres::Postgres,
 };
+
+/// The condition that the primary and its tables are as the rules need them.
+const PRIMARY: &str = "primary";
 
 /// Everything that runs, connected and checked as far as can be done before it starts.
 pub struct App {
     admin: Admin,
+    readiness: Readiness,
     metrics: Metrics,
     keeper: LinkKeeper,
     poller: Poller,
@@ -47,23 +52,37 @@ impl App {
         let slot = SlotName::new(&config.slot).context("FRESHLINE_SLOT cannot be used")?;
         let settings = StreamSettings::new(database.application_name("freshline-invalidator"), slot, config.publication);
         let readiness = Readiness::new();
-        readiness.unready("cache", "not opened yet");
+        readiness.unready(PRIMARY, "not looked at yet");
+        readiness.unready(CACHE, "not opened yet");
         let admin = Admin::bind(config.address, readiness.clone(), metrics.clone()).await?;
+        info!("metrics and readiness at http://{}", admin.address()?);
         let planner = Planner::new(rules.clone());
-        let sessions = Sessions { links, polls, stripes: config.shared.stripes, planner, replicas: config.replicas, readiness };
-        Ok(Self { admin, metrics, keeper, poller, sessions, settings, rules, stop: stop.clone() })
+        let sessions = Sessions {
+            links,
+            polls,
+            stripes: config.shared.stripes,
+            planner,
+            replicas: config.replicas,
+            readiness: readiness.clone(),
+        };
+        Ok(Self { admin, readiness, metrics, keeper, poller, sessions, settings, rules, stop: stop.clone() })
     }
 
     /// Starts every task; the set owns them.
     pub fn spawn(self) -> Tasks {
-        let Self { admin, metrics, keeper, poller, sessions, settings, rules, stop } = self;
+        let Self { admin, readiness, metrics, keeper, poller, sessions, settings, rules, stop } = self;
         let mut tasks = Tasks::new();
         tasks.spawn("the admin port", admin.serve(stop.clone()));
         tasks.spawn("the upkeep of metrics", endless(metrics.upkeep(stop.clone())));
         tasks.spawn("the connection to Redis", endless(keeper.run(stop.clone())));
         tasks.spawn("the poller", endless(poller.run(stop.clone())));
         tasks.spawn("the applier", async move {
-            retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await?;
+            let asked = retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await;
+            match asked {
+                Ok(()) => readiness.ready(PRIMARY),
+                Err(GivenUp::Stopped { .. }) => return Ok(()),
+                Err(given_up) => return Err(given_up.into()),
+            }
             sessions.run(Postgres::new(settings), stop).await?;
             anyhow::Ok(())
         });
@@ -78,7 +97,7 @@ async fn endless(task: impl Future<Output = ()>) -> Result<()> {
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {
-    let Some(path) = path else { return Ok(freshline::catalog::rules()) };
+    let Some(path) = path else { return Ok(freshline::catalog::rules()?) };
     let text = std::fs::read_to_string(path).with_context(|| format!("FRESHLINE_RULES={} cannot be read", path.display()))?;
     Rules::parse(&text).with_context(|| format!("FRESHLINE_RULES={} cannot be used", path.display()))
 }

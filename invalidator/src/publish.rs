@@ -1,14 +1,24 @@
 //! What the applier tells Redis and the source after each poll: what is visible, how far it has come, what it no longer needs.
 
-use std::{collections::BTreeMap, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use freshline::coherence::{Closed, Generation, Link, LinkError, Lsn, Open, Opening, Progress, Stripe};
+use freshline::{
+    admin::Readiness,
+    coherence::{Closed, Generation, Link, LinkError, Lsn, Open, Opening, Progress, Stripe},
+    telemetry::names,
+};
+use metrics::gauge;
 use tracing::{info, warn};
 
 use crate::{
     applier::{Applier, ApplyError, StripeState},
     ledger::Mark,
     poll::Poll,
+    session::CACHE,
 };
 
 /// Fields that one settle may look at (protocol.md): its run stays below a millisecond.
@@ -87,6 +97,20 @@ impl Applier {
             }
         }
         Ok(())
+    }
+
+    /// Tells whoever watches this process how it stands.
+    pub(crate) fn report(&mut self, readiness: &Readiness) {
+        let closed = self.states.iter().filter(|state| state.generation.is_none()).count();
+        match closed {
+            0 => readiness.ready(CACHE),
+            _ => readiness.unready(CACHE, format!("{closed} of {} stripes are closed", self.states.len())),
+        }
+        gauge!(names::FENCED_TRANSACTIONS).set(self.ledger.noted_len() as f64);
+        gauge!(names::POSITION_LAG).set(self.poll.insert.get().saturating_sub(self.ledger.position().get()) as f64);
+        if let Some((at, now)) = self.poll.clock.and_then(|(run, now)| Some((self.ledger.at(run)?, now))) {
+            gauge!(names::FRESHNESS).set(at.age_at(now).as_secs_f64());
+        }
     }
 
     /// Settles what a predecessor had published as visible, and died before it settled.

@@ -22,6 +22,9 @@ use crate::{
 /// Batches planned and not yet applied. Full: the source is not read, and Postgres keeps the log.
 const BATCHES_IN_FLIGHT_MAX: usize = 4;
 
+/// The condition that every stripe of the cache is open.
+pub const CACHE: &str = "cache";
+
 /// What every session of the process shares.
 pub struct Sessions {
     /// Redis.
@@ -77,10 +80,10 @@ impl Sessions {
     /// # Errors
     /// What will not pass by itself.
     pub async fn run<S: Source>(mut self, mut source: S, stop: CancellationToken) -> Result<(), GivenUp<SessionError<S::Error>>> {
-        let mut retry = Retry::new("the change stream", Policy::ENDLESS);
+        let mut retry = Retry::new("the change stream", Policy::FOR_EVER);
         while !stop.is_cancelled() {
             let ended = self.session(&mut source, &mut retry, &stop).await;
-            self.readiness.unready("cache", "no session with the source");
+            self.readiness.unready(CACHE, "no session with the source");
             match ended {
                 Ok(()) | Err(SessionError::Apply(ApplyError::Stopped)) => {}
                 Err(error) => match retry.failed(error, &stop).await {

@@ -1,3 +1,4 @@
 //! The library on real servers.
 
+mod model;
 mod replication;
