@@ -2,3 +2,5 @@
 
 mod model;
 mod replication;
+mod row_json;
+mod rules;
