@@ -13,6 +13,7 @@ mod supervisor;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,9 @@ use console::say;
 use programs::Programs;
 use servers::Servers;
 use supervisor::Supervisor;
+
+/// Signals this close together are one: `timeout`, for one, sends its signal to the process and then to its group.
+const SAME_SIGNAL_MAX: Duration = Duration::from_secs(1);
 
 /// What a shell answers for a command that was ended by SIGINT.
 const STOPPED_AT_ONCE: i32 = 130;
@@ -111,6 +115,7 @@ async fn stop_twice(stop: &CancellationToken) -> Result<()> {
     stop_signal().await?;
     say("up", "stopping everything in order; once more to be rid of it at once");
     stop.cancel();
+    tokio::time::sleep(SAME_SIGNAL_MAX).await;
     stop_signal().await?;
     std::process::exit(STOPPED_AT_ONCE);
 }

@@ -119,6 +119,8 @@ async fn everything_is_up_with_an_address_and_a_url_for_each_login_and_ctrl_c_le
     let pids = place.pids();
     assert_eq!(pids.len(), 6, "all but the warmer run: {status}");
     up.interrupt().expect("a Ctrl-C");
+    up.line("stopping everything").await;
+    up.interrupt().expect("the same Ctrl-C, as `timeout` sends it: to the process, then to its group");
     let ended = up.wait(STOP_MAX).await.expect("it ends");
     assert!(ended.success(), "{ended}: {}", up.tail());
     assert!(!pids.iter().any(|pid| is_alive(*pid)), "something is left of {pids:?}: {}", up.tail());
