@@ -50,7 +50,7 @@ const SESSION_WAIT: Setting<Duration> = Setting::millis(
     10..=60_000,
     "How long a request waits for a session of Postgres to be free, or to be made, before it is answered with 503.",
 )
-.or("1000");
+.or("2000");
 
 const STATEMENT: Setting<Duration> =
     Setting::millis("API_STATEMENT_MS", 10..=600_000, "How long Postgres may work on one statement.").or("2000");

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use stage::{Fault, Login, Stage, until};
 
-use crate::support::Api;
+use crate::support::{Api, launch};
 
 fn path(product: &Value) -> String {
     format!("/products/{}", product["id"].as_str().expect("an id"))
@@ -16,8 +16,7 @@ fn path(product: &Value) -> String {
 async fn without_redis_reads_come_from_postgres() {
     let stage = Stage::new().await;
     let proxy = stage.redis_proxy().await;
-    let launch = stage.launch("freshline-api", Login::Api);
-    let api = Api::start(launch.variable("FRESHLINE_REDIS_URL", proxy.before(&stage.redis_url(Login::Api)))).await;
+    let api = Api::start(launch(&stage).variable("FRESHLINE_REDIS_URL", proxy.before(&stage.redis_url(Login::Api)))).await;
     let product = api.made("a", "1").await;
     for fault in [Fault::Refuse, Fault::BlackHole, Fault::HoldReplies, Fault::None, Fault::BlackHole] {
         proxy.set(fault);

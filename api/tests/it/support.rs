@@ -31,7 +31,7 @@ impl Api {
 
     /// One on the servers of this stage.
     pub async fn on(stage: &Stage) -> Self {
-        Self::start(stage.launch("freshline-api", Login::Api)).await
+        Self::start(launch(stage)).await
     }
 
     /// One that is started like this, on a port of its own choice.
@@ -105,4 +105,9 @@ impl Answer {
         assert!(problem["title"].is_string() && problem["detail"].is_string(), "{self:?}");
         problem
     }
+}
+
+/// How an API is started on a stage: patient with Postgres, because a login takes its time on a busy machine.
+pub fn launch(stage: &Stage) -> Launch {
+    stage.launch("freshline-api", Login::Api).variable("FRESHLINE_API_SESSION_WAIT_MS", "20000")
 }
