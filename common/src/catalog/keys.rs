@@ -1,0 +1,83 @@
+//! The names under which products and pages are cached, and the tags that a page depends on.
+//!
+//! The invalidator makes the same names from `rules.toml`; a test compares them.
+
+use uuid::Uuid;
+
+use super::list::{List, Sort};
+use crate::coherence::{CacheKey, Tag, push_value};
+
+/// The key of a product: the dependency of its row.
+pub fn product(id: Uuid) -> CacheKey {
+    CacheKey::new(format!("products:{id}"))
+}
+
+/// The key of a page.
+pub fn page(list: &List) -> CacheKey {
+    let mut name = format!("products:list:sort={}:category=", list.sort());
+    push_value(&mut name, list.category());
+    name.push_str(&format!(":limit={}:after=", list.limit()));
+    push_value(&mut name, list.cursor().map(ToString::to_string).as_deref());
+    CacheKey::new(name)
+}
+
+/// What decides which rows a page has, and in which order.
+pub fn page_tag(list: &List) -> Tag {
+    let (order, colon) = match list.sort() {
+        Sort::Newest if list.category().is_none() => return Tag::new("products:newest"),
+        Sort::Newest => ("", ""),
+        Sort::Price | Sort::PriceDescending => ("by-price", ":"),
+        Sort::Name => ("by-name", ":"),
+    };
+    let mut name = format!("products:{order}");
+    if let Some(category) = list.category() {
+        name.push_str(colon);
+        name.push_str("category=");
+        push_value(&mut name, Some(category));
+    }
+    Tag::new(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::catalog::Cursor;
+
+    fn list(sort: Sort, category: Option<&str>) -> List {
+        let list = List::new(sort, 20).expect("a limit");
+        match category {
+            Some(category) => list.in_category(category).expect("a category"),
+            None => list,
+        }
+    }
+
+    #[rstest]
+    #[case(Sort::Newest, None, "products:newest")]
+    #[case(Sort::Newest, Some("audio"), "products:category=audio")]
+    #[case(Sort::Price, None, "products:by-price")]
+    #[case(Sort::PriceDescending, Some("a:b"), "products:by-price:category=a%3Ab")]
+    #[case(Sort::Name, None, "products:by-name")]
+    #[case(Sort::Name, Some("audio"), "products:by-name:category=audio")]
+    fn a_page_depends_on_the_tag_of_its_order_and_category(#[case] sort: Sort, #[case] category: Option<&str>, #[case] tag: &str) {
+        assert_eq!(page_tag(&list(sort, category)).as_str(), tag);
+    }
+
+    #[test]
+    fn no_two_pages_have_one_key() {
+        let after = "0019000000000700080000000000000001".parse::<Cursor>().expect("a cursor");
+        let pages = [
+            list(Sort::Newest, None),
+            list(Sort::Price, None),
+            list(Sort::PriceDescending, None),
+            list(Sort::Newest, Some("%N")),
+            list(Sort::Newest, Some("a:limit=20")),
+            list(Sort::Newest, Some("a")),
+            List::new(Sort::Newest, 21).expect("a limit"),
+            list(Sort::Newest, None).after(after).expect("the same order"),
+        ];
+        let keys: std::collections::BTreeSet<_> = pages.iter().map(page).collect();
+        assert_eq!(keys.len(), pages.len());
+    }
+}

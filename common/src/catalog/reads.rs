@@ -1,0 +1,124 @@
+//! Reads whose answers may be cached: each tells, in the statement that reads, what it has seen.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::cursor::Cursor;
+use super::error::DatabaseError;
+use super::list::{List, Page};
+use super::page_rows::page_rows;
+use super::product::{Product, Texts, texts};
+use super::proof::ReadProof;
+
+/// Reads products, on sessions of [`read_pool`](super::read_pool).
+#[derive(Debug, Clone)]
+pub struct Reads {
+    pool: PgPool,
+    deadline: Duration,
+}
+
+/// What was read, and what the read has seen. It was read after the call began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read<T> {
+    /// What was read.
+    pub value: T,
+    /// What the read has seen.
+    pub proof: ReadProof,
+}
+
+/// A row of a statement that feeds the cache. The rows repeat the statement's proof, and there is one at least: what is
+/// not there needs a proof, too.
+///
+/// The statements begin with `values (true)` for that, and all that is read is joined to it. The proof's functions stand in the
+/// outermost select: inside a function they would tell another snapshot than that which the rows were read under (seen).
+pub(super) struct ProvenRow<T> {
+    pub snapshot: String,
+    pub source: Option<String>,
+    pub row: T,
+}
+
+/// A statement whose answer is a proof and the columns of [`Texts`], all as text.
+macro_rules! products {
+    ($from:literal, $($argument:expr),*) => {
+        sqlx::query!(
+            r#"select pg_current_snapshot()::text as "snapshot!", current_setting('freshline.source', true) as source,
+                      p.id::text as "id?", p.sku::text as "sku?", p.name::text as "name?", p.description::text as "description?",
+                      p.category::text as "category?", p.price::text as "price?", p.stock_quantity::text as "stock_quantity?", p.attributes::text as "attributes?",
+                      p.created_at::text as "created_at?", p.updated_at::text as "updated_at?"
+               from (values (true)) as one (row) "# + $from,
+            $($argument),*
+        )
+        .map(|row| ProvenRow { snapshot: row.snapshot, source: row.source, row: texts!(row) })
+    };
+}
+
+impl Reads {
+    /// Reads on this pool, each call within `deadline`, waiting for a session included.
+    pub fn new(pool: PgPool, deadline: Duration) -> Self {
+        Self { pool, deadline }
+    }
+
+    /// The product with this id, or that there is none.
+    ///
+    /// # Errors
+    /// If Postgres does not answer, or not in time.
+    pub async fn product(&self, id: Uuid) -> Result<Read<Option<Product>>, DatabaseError> {
+        let query = products!("left join public.products p on p.id = $1", id);
+        let (rows, proof) = self.proven(query.fetch_all(&self.pool)).await?;
+        let product = rows.first().map_or(Ok(None), Texts::product).map_err(unexpected)?;
+        Ok(Read { value: product, proof })
+    }
+
+    /// The products with these ids, in their order, in one statement; `None` where there is none.
+    ///
+    /// # Errors
+    /// If Postgres does not answer, or not in time.
+    pub async fn products(&self, ids: &[Uuid]) -> Result<Read<Vec<Option<Product>>>, DatabaseError> {
+        let query = products!(
+            "left join unnest($1::uuid[]) with ordinality as asked (id, place) on true
+             left join public.products p on p.id = asked.id
+             order by asked.place",
+            ids
+        );
+        let (rows, proof) = self.proven(query.fetch_all(&self.pool)).await?;
+        // No ids: the one row is the proof's.
+        let products = rows.iter().take(ids.len()).map(Texts::product).collect::<Result<_, _>>().map_err(unexpected)?;
+        Ok(Read { value: products, proof })
+    }
+
+    /// The ids of a page.
+    ///
+    /// # Errors
+    /// If Postgres does not answer, or not in time.
+    pub async fn page(&self, list: &List) -> Result<Read<Page>, DatabaseError> {
+        let (rows, proof) = self.proven(page_rows(&self.pool, list)).await?;
+        let mut rows: Vec<(Uuid, String)> = rows.into_iter().flatten().collect();
+        let limit = usize::from(list.limit());
+        // One row more than the page has was asked for, to see whether there is a next page.
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| more);
+        let next =
+            last.map(|(id, key)| Cursor::of_row(list.sort(), *id, key).ok_or_else(|| unexpected("a row that no cursor can name")));
+        Ok(Read { value: Page { next: next.transpose()?, ids: rows.into_iter().map(|(id, _)| id).collect() }, proof })
+    }
+
+    /// Awaits a statement's rows and takes their common proof off them.
+    async fn proven<T>(
+        &self,
+        rows: impl Future<Output = sqlx::Result<Vec<ProvenRow<T>>>>,
+    ) -> Result<(Vec<T>, ReadProof), DatabaseError> {
+        let rows = timeout(self.deadline, rows).await.map_err(|_| DatabaseError::Silent(self.deadline))??;
+        let first = rows.first().ok_or_else(|| unexpected("a read without a row for its proof"))?;
+        let snapshot = first.snapshot.parse().map_err(unexpected)?;
+        let source = first.source.as_deref().filter(|source| !source.is_empty()).map(Into::into);
+        Ok((rows.into_iter().map(|row| row.row).collect(), ReadProof { snapshot, source }))
+    }
+}
+
+fn unexpected(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DatabaseError {
+    DatabaseError::Unexpected(error.into())
+}

@@ -1,0 +1,239 @@
+//! Writes: to Postgres only. No cache is told; the change stream tells it.
+//!
+//! Each is one statement, which is one transaction, and answers with the row and the transaction's id. When it has returned, and so
+//! is committed, the same session is asked for the log's insert position: the commit lies below it.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use sqlx::postgres::{PgConnection, PgPool};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::error::{DatabaseError, WriteError};
+use super::price::Price;
+use super::product::{Product, Texts, texts};
+use super::proof::WriteProof;
+use super::refusal::{refused, without_nul};
+use crate::coherence::Xid;
+
+/// Writes products, on sessions of [`write_pool`](super::write_pool).
+#[derive(Debug, Clone)]
+pub struct Writes {
+    pool: PgPool,
+    deadline: Duration,
+}
+
+/// All of a product that a client chooses.
+#[derive(Debug, Clone)]
+pub struct NewProduct {
+    /// The shop's own name for it, unique.
+    pub sku: String,
+    /// What customers read.
+    pub name: String,
+    /// More of it.
+    pub description: Option<String>,
+    /// Where it is shelved.
+    pub category: String,
+    /// What it costs.
+    pub price: Price,
+    /// How many there are, not negative.
+    pub stock_quantity: i32,
+    /// A JSON object.
+    pub attributes: Box<RawValue>,
+}
+
+/// What a patch changes; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct ProductPatch {
+    /// See [`NewProduct::sku`].
+    pub sku: Option<String>,
+    /// See [`NewProduct::name`].
+    pub name: Option<String>,
+    /// See [`NewProduct::description`]; `Some(None)` removes it.
+    pub description: Option<Option<String>>,
+    /// See [`NewProduct::category`].
+    pub category: Option<String>,
+    /// See [`NewProduct::price`].
+    pub price: Option<Price>,
+    /// See [`NewProduct::stock_quantity`].
+    pub stock_quantity: Option<i32>,
+    /// Itself a JSON merge patch (RFC 7396) of the attributes.
+    pub attributes: Option<Box<RawValue>>,
+}
+
+/// A write that is committed.
+#[derive(Debug)]
+pub struct Written {
+    /// The product as it is now, or as it was before it was deleted.
+    pub product: Product,
+    /// What a reader has to see in order to see this write; or why nobody could be asked, after the commit.
+    pub proof: Result<WriteProof, DatabaseError>,
+}
+
+/// What a write's statement answers with.
+struct WrittenRow {
+    xid: String,
+    row: Texts,
+}
+
+/// A statement that ends in `returning`, answering with the transaction and the columns of [`Texts`].
+macro_rules! returning {
+    ($statement:literal, $($argument:expr),*) => {
+        sqlx::query!(
+            $statement + r#" returning pg_current_xact_id()::text as "xid!",
+                id::text as "id?", sku::text as "sku?", name::text as "name?", description::text as "description?",
+                category::text as "category?", price::text as "price?", stock_quantity::text as "stock_quantity?", attributes::text as "attributes?",
+                created_at::text as "created_at?", updated_at::text as "updated_at?""#,
+            $($argument),*
+        )
+        .map(|row| WrittenRow { xid: row.xid, row: texts!(row) })
+    };
+}
+
+impl Writes {
+    /// Writes on this pool, each call within `deadline`, waiting for a session included.
+    pub fn new(pool: PgPool, deadline: Duration) -> Self {
+        Self { pool, deadline }
+    }
+
+    /// Makes a product, with an id of its own.
+    ///
+    /// # Errors
+    /// If a field is invalid, the sku is taken, or Postgres does not carry it out. After [`DatabaseError::Silent`] and
+    /// [`DatabaseError::Unavailable`] it may have been made all the same.
+    pub async fn insert(&self, new: &NewProduct) -> Result<Written, WriteError> {
+        new.check()?;
+        let price = new.price.to_string();
+        let statement = returning!(
+            "insert into public.products (sku, name, description, category, price, stock_quantity, attributes)
+             values ($1, $2, $3, $4, $5::text::numeric, $6, $7::text::jsonb)",
+            new.sku,
+            new.name,
+            new.description.as_deref(),
+            new.category,
+            price,
+            new.stock_quantity,
+            new.attributes.get()
+        );
+        let written = self.write(Some(&new.sku), async |session| statement.fetch_all(session).await).await?;
+        written.ok_or_else(|| DatabaseError::Unexpected("an insert without a row".into()).into())
+    }
+
+    /// Replaces all of a product that a client chooses; `None` where there is no such product.
+    ///
+    /// # Errors
+    /// As [`Writes::insert`].
+    pub async fn update(&self, id: Uuid, new: &NewProduct) -> Result<Option<Written>, WriteError> {
+        new.check()?;
+        let price = new.price.to_string();
+        let statement = returning!(
+            "update public.products set sku = $2, name = $3, description = $4, category = $5, price = $6::text::numeric,
+                 stock_quantity = $7, attributes = $8::text::jsonb
+             where id = $1",
+            id,
+            new.sku,
+            new.name,
+            new.description.as_deref(),
+            new.category,
+            price,
+            new.stock_quantity,
+            new.attributes.get()
+        );
+        self.write(Some(&new.sku), async |session| statement.fetch_all(session).await).await
+    }
+
+    /// Changes the fields that the patch has; `None` where there is no such product.
+    ///
+    /// # Errors
+    /// As [`Writes::insert`].
+    pub async fn patch(&self, id: Uuid, patch: &ProductPatch) -> Result<Option<Written>, WriteError> {
+        patch.check()?;
+        let price = patch.price.map(|price| price.to_string());
+        let statement = returning!(
+            "update public.products set sku = coalesce($2, sku), name = coalesce($3, name),
+                 description = case when $4 then $5 else description end,
+                 category = coalesce($6, category), price = coalesce($7::text::numeric, price),
+                 stock_quantity = coalesce($8, stock_quantity),
+                 attributes = case when $9::text is null then attributes else freshline.merge_patch(attributes, $9::text::jsonb) end
+             where id = $1",
+            id,
+            patch.sku.as_deref(),
+            patch.name.as_deref(),
+            patch.description.is_some(),
+            patch.description.as_ref().and_then(Option::as_deref),
+            patch.category.as_deref(),
+            price,
+            patch.stock_quantity,
+            patch.attributes.as_deref().map(RawValue::get)
+        );
+        self.write(patch.sku.as_deref(), async |session| statement.fetch_all(session).await).await
+    }
+
+    /// Deletes a product; `None` where there is no such product.
+    ///
+    /// # Errors
+    /// As [`Writes::insert`].
+    pub async fn delete(&self, id: Uuid) -> Result<Option<Written>, WriteError> {
+        let statement = returning!("delete from public.products where id = $1", id);
+        self.write(None, async |session| statement.fetch_all(session).await).await
+    }
+
+    /// Runs a statement, then asks for its proof. `sku` is the one that it would store.
+    ///
+    /// The statement has to fetch *all* its rows: only then has the answer to its commit been read, and a commit may fail.
+    async fn write(
+        &self,
+        sku: Option<&str>,
+        statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<Vec<WrittenRow>>,
+    ) -> Result<Option<Written>, WriteError> {
+        let write = async {
+            let mut session = self.pool.acquire().await?;
+            let rows = statement(&mut session).await?;
+            Ok::<_, sqlx::Error>((session, rows))
+        };
+        let in_time = timeout(self.deadline, write).await.map_err(|_| DatabaseError::Silent(self.deadline))?;
+        let (mut session, rows) = in_time.map_err(|error| refused(error, sku))?;
+        let Some(written) = rows.into_iter().next() else { return Ok(None) };
+        let proof = timeout(self.deadline, prove(&mut session, &written.xid)).await;
+        let product = written.row.product().map_err(unexpected)?.ok_or_else(|| unexpected("a write without a row"))?;
+        Ok(Some(Written { product, proof: proof.unwrap_or(Err(DatabaseError::Silent(self.deadline))) }))
+    }
+}
+
+/// What a reader has to see in order to see the transaction that this session has just committed.
+async fn prove(session: &mut PgConnection, xid: &str) -> Result<WriteProof, DatabaseError> {
+    let after = sqlx::query!(r#"select pg_current_wal_insert_lsn()::text as "lsn!", freshline.source() as source"#);
+    let after = after.fetch_one(session).await?;
+    Ok(WriteProof {
+        source: after.source.ok_or(DatabaseError::Nameless)?.into(),
+        xid: xid.parse().ok().and_then(Xid::new).ok_or_else(|| unexpected("a transaction id above 2^53"))?,
+        lsn: after.lsn.parse().map_err(unexpected)?,
+    })
+}
+
+fn unexpected(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DatabaseError {
+    DatabaseError::Unexpected(error.into())
+}
+
+impl NewProduct {
+    fn check(&self) -> Result<(), WriteError> {
+        without_nul([
+            ("sku", Some(&*self.sku)),
+            ("name", Some(&*self.name)),
+            ("description", self.description.as_deref()),
+            ("category", Some(&*self.category)),
+        ])
+    }
+}
+
+impl ProductPatch {
+    fn check(&self) -> Result<(), WriteError> {
+        without_nul([
+            ("sku", self.sku.as_deref()),
+            ("name", self.name.as_deref()),
+            ("description", self.description.as_ref().and_then(Option::as_deref)),
+            ("category", self.category.as_deref()),
+        ])
+    }
+}
