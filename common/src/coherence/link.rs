@@ -28,15 +28,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// One connection to one Redis process. Cheap to clone.
 #[derive(Clone)]
 pub struct Link {
-    connection: MultiplexedConnection,
     shared: Arc<Shared>,
 }
 
-struct Shared {
+/// What the clones of a [`Link`] share.
+pub(super) struct Shared {
+    connection: MultiplexedConnection,
     run: Run,
     /// What `SCRIPT LOAD` answered for each of [`SCRIPTS`], in order.
     digests: Vec<String>,
     broken: CancellationToken,
+    /// What `broken` says, to be read without its lock: each read of the cache asks.
+    is_broken: AtomicBool,
     /// Whether the last call was given up.
     silent: AtomicBool,
     silenced: Notify,
@@ -123,9 +126,17 @@ impl Link {
         let clock = Clock::default();
         clock.read(&mut connection).await?;
         connection.set_response_timeout(deadline);
-        let (broken, silent, silenced) = (CancellationToken::new(), AtomicBool::new(false), Notify::new());
-        let shared = Arc::new(Shared { run, digests, broken, silent, silenced, clock });
-        Ok(Self { connection, shared })
+        let (broken, is_broken) = (CancellationToken::new(), AtomicBool::new(false));
+        let (silent, silenced) = (AtomicBool::new(false), Notify::new());
+        Ok(Self { shared: Arc::new(Shared { connection, run, digests, broken, is_broken, silent, silenced, clock }) })
+    }
+
+    pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The Redis process at its other end.
@@ -147,7 +158,7 @@ impl Link {
     /// # Errors
     /// Any [`LinkError`].
     pub async fn time(&self) -> Result<RedisTime, LinkError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.shared.connection.clone();
         let read = self.shared.clock.read(&mut connection).await;
         self.heard(read)
     }
@@ -159,7 +170,7 @@ impl Link {
 
     /// Whether the connection is gone for good.
     pub fn is_broken(&self) -> bool {
-        self.shared.broken.is_cancelled()
+        self.shared.is_broken.load(Relaxed)
     }
 
     /// Waits until the connection is gone for good.
@@ -177,8 +188,8 @@ impl Link {
     /// # Errors
     /// Any [`LinkError`].
     pub async fn call<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, LinkError> {
-        let mut connection = self.connection.clone();
-        self.heard(connection.send_packed_command(command).await).and_then(read_reply)
+        let mut connection = self.shared.connection.clone();
+        self.heard(answered(connection.send_packed_command(command).await)).and_then(read_reply)
     }
 
     /// Sends commands together and waits for all replies, up to the link's deadline.
@@ -186,7 +197,7 @@ impl Link {
     /// # Errors
     /// The first [`LinkError`] of any of them.
     pub async fn call_all(&self, pipeline: &redis::Pipeline, replies: usize) -> Result<Vec<Value>, LinkError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.shared.connection.clone();
         self.heard(connection.send_packed_commands(pipeline, 0, replies).await)
     }
 
@@ -196,11 +207,11 @@ impl Link {
     /// Any [`LinkError`].
     pub(super) async fn run_script(&self, script: Script, keys: &[String], args: &[&[u8]]) -> Result<Value, LinkError> {
         let command = self.script_command(script, keys, args);
-        let mut connection = self.connection.clone();
-        let mut reply = connection.send_packed_command(&command).await;
+        let mut connection = self.shared.connection.clone();
+        let mut reply = answered(connection.send_packed_command(&command).await);
         if reply.as_ref().is_err_and(|error| error.kind() == redis::ServerErrorKind::NoScript.into()) {
             self.heard(load(&mut connection).await)?;
-            reply = connection.send_packed_command(&command).await;
+            reply = answered(connection.send_packed_command(&command).await);
         }
         self.heard(reply)
     }
@@ -214,7 +225,7 @@ impl Link {
 
     /// Loads the scripts again, after SCRIPT FLUSH.
     pub(super) async fn reload(&self) -> Result<(), LinkError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.shared.connection.clone();
         self.heard(load(&mut connection).await).map(drop)
     }
 
@@ -222,7 +233,10 @@ impl Link {
     fn heard<T, E: Into<LinkError>>(&self, reply: Result<T, E>) -> Result<T, LinkError> {
         let reply = reply.map_err(Into::into);
         match &reply {
-            Err(error) if error.is_final() => self.shared.broken.cancel(),
+            Err(error) if error.is_final() => {
+                self.shared.is_broken.store(true, Relaxed);
+                self.shared.broken.cancel();
+            }
             Err(LinkError::Silent) => {
                 self.shared.silent.store(true, Relaxed);
                 self.shared.silenced.notify_one();
@@ -234,6 +248,14 @@ impl Link {
             }
         }
         reply
+    }
+}
+
+/// The reply to a command that was sent packed: redis-rs gives an error of the server back as a value.
+fn answered(reply: Result<Value, redis::RedisError>) -> Result<Value, redis::RedisError> {
+    match reply {
+        Ok(Value::ServerError(error)) => Err(error.into()),
+        reply => reply,
     }
 }
 

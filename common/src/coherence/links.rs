@@ -1,12 +1,13 @@
 //! Keeps a link to Redis: makes another when one breaks, and asks a silent one until it answers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::link::{Link, LinkError};
+use super::link::{Link, LinkError, Shared};
 use crate::fault::Classified;
 
 /// How often the clock is read on a link that answers. A reading serves until the next, and drift is far below a microsecond a second.
@@ -18,32 +19,45 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// The link that stands now, for those who call Redis. Cheap to clone.
 #[derive(Clone)]
 pub struct Links {
-    current: watch::Receiver<Option<Link>>,
+    current: Arc<ArcSwapOption<Shared>>,
+    /// Told of each change of `current`. Read apart from it, because each read of the cache asks for the link, and this has a lock.
+    changed: watch::Receiver<()>,
 }
 
 /// The task that keeps [`Links`] supplied. To be spawned, and owned, by the process.
 pub struct LinkKeeper {
     client: redis::Client,
     deadline: Duration,
-    current: watch::Sender<Option<Link>>,
+    current: Arc<ArcSwapOption<Shared>>,
+    changed: watch::Sender<()>,
 }
 
 impl Links {
     /// Links to this Redis, each call of which is given up after `deadline`; and the task that makes them.
     pub fn new(client: redis::Client, deadline: Duration) -> (Self, LinkKeeper) {
-        let (sender, current) = watch::channel(None);
-        (Self { current }, LinkKeeper { client, deadline, current: sender })
+        let (sender, changed) = watch::channel(());
+        let current = Arc::new(ArcSwapOption::empty());
+        (Self { current: current.clone(), changed }, LinkKeeper { client, deadline, current, changed: sender })
     }
 
     /// The link that stands now; `None` where there is none, or where it is silent.
     pub fn get(&self) -> Option<Link> {
-        self.current.borrow().as_ref().filter(|link| !link.is_silent() && !link.is_broken()).cloned()
+        self.unbroken().filter(|link| !link.is_silent())
     }
 
     /// Waits for a link.
     pub async fn ready(&mut self) -> Option<Link> {
-        let usable = |link: &Option<Link>| link.as_ref().is_some_and(|link| !link.is_broken());
-        self.current.wait_for(usable).await.ok()?.clone()
+        loop {
+            self.changed.mark_unchanged();
+            if let Some(link) = self.unbroken() {
+                return Some(link);
+            }
+            self.changed.changed().await.ok()?;
+        }
+    }
+
+    fn unbroken(&self) -> Option<Link> {
+        self.current.load_full().map(Link::from_shared).filter(|link| !link.is_broken())
     }
 }
 
@@ -51,6 +65,11 @@ impl LinkKeeper {
     /// Keeps a link until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         stop.run_until_cancelled(self.keep()).await;
+    }
+
+    fn set(&self, link: Option<&Link>) {
+        self.current.store(link.map(|link| link.shared().clone()));
+        self.changed.send_replace(());
     }
 
     async fn keep(self) {
@@ -61,9 +80,9 @@ impl LinkKeeper {
                 Ok(link) => {
                     info!(redis.run = %link.run(), "connected to Redis, process {}", link.run());
                     (pause, is_known_down) = (RETRY_MIN, false);
-                    self.current.send_replace(Some(link.clone()));
+                    self.set(Some(&link));
                     watch_over(&link).await;
-                    self.current.send_replace(None);
+                    self.set(None);
                     warn!("the connection to Redis broke");
                 }
                 Err(error) => {
