@@ -2,9 +2,11 @@
 
 /// Every name, without its prefix. [`super::Setting`] does not compile under a name that is missing here.
 pub(super) const ALL: &[&str] = &[
+    "ABSENT_TTL_MS",
     "DATABASE_URL",
     "GRACE_MS",
     "INVALIDATOR_ADDRESS",
+    "LEASE_TTL_MS",
     "LOG",
     "LOG_FORMAT",
     "MAX_STALENESS_MS",
@@ -17,6 +19,7 @@ pub(super) const ALL: &[&str] = &[
     "RULES",
     "SLOT",
     "STRIPES",
+    "VALUE_TTL_MS",
 ];
 
 /// Whether a setting of this name exists. A loop over bytes, because it runs in constants.
