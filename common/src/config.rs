@@ -16,7 +16,7 @@ pub use address::{PostgresUrl, RedisUrl};
 pub use fault::{Fault, Faults};
 pub use form::Word;
 pub use reader::{Reader, Unknown, unknown_names};
-pub use setting::{Description, Setting, env_example, markdown_table};
+pub use setting::{Default, Description, Optional, Setting, env_example, markdown_table};
 pub use shared::{
     ABSENT_TTL, DATABASE_URL, GRACE, LEASE_TTL, LOG, LOG_FORMAT, MAX_STALENESS, NAMESPACE, REDIS_URL, STRIPES, Shared, VALUE_TTL,
 };

@@ -93,7 +93,6 @@ impl<E: Classified + 'static> Classified for GivenUp<E> {
 /// One thing that is tried again after each transient failure: for a loop that fails, works for hours, and fails again.
 pub struct Retry {
     what: &'static str,
-    policy: Policy,
     backoff: ExponentialBackoff<RuntimeClock>,
     failing: Option<Failing>,
 }
@@ -107,7 +106,7 @@ struct Failing {
 impl Retry {
     /// Something that has not failed yet. `what` is a noun for the log, such as "the change stream".
     pub fn new(what: &'static str, policy: Policy) -> Self {
-        Self { what, policy, backoff: full_jitter(policy), failing: None }
+        Self { what, backoff: full_jitter(policy), failing: None }
     }
 
     /// Notes that it worked: the next failure is a new one.

@@ -46,17 +46,21 @@ impl Applier {
     /// Publishes in every stripe, opening those that are closed, and settles what the poll saw.
     async fn tell(&mut self, link: &Link) -> Result<Result<(), LinkError>, ApplyError> {
         for index in 0..self.states.len() {
-            if self.states[index].generation.is_none() {
-                self.open_if_caught_up(index).await?;
-            }
             if let Err(error) = self.publish(link, index).await {
                 return Ok(Err(error));
+            }
+            if self.states[index].generation.is_none() && self.open_if_caught_up(index).await? {
+                // Opening says nothing about time; publishing does.
+                if let Err(error) = self.publish(link, index).await {
+                    return Ok(Err(error));
+                }
             }
         }
         let settled = self.ledger.see(&self.poll.snapshot);
         Ok(self.settle(link, settled).await)
     }
 
+    /// Publishes in one stripe, if it is open; notices if it is not any more.
     async fn publish(&mut self, link: &Link, index: usize) -> Result<(), LinkError> {
         let state = &self.states[index];
         let (Some(generation), stripe) = (state.generation, state.stripe) else { return Ok(()) };
@@ -104,13 +108,14 @@ impl Applier {
 
     /// Opens a closed stripe if everything up to the log's end at the start of this session has been applied, so that all that is
     /// in the gap is known, the predecessor's work included.
-    async fn open_if_caught_up(&mut self, index: usize) -> Result<(), ApplyError> {
+    async fn open_if_caught_up(&mut self, index: usize) -> Result<bool, ApplyError> {
         let is_caught_up = self.ledger.position() >= self.session.catch_up_to;
         let holds_the_start = self.session.begins_after.as_ref().is_none_or(|start| start.is_in(&self.poll.snapshot));
-        if is_caught_up && holds_the_start && self.ledger.may_open(&self.poll.snapshot) {
+        let may_open = is_caught_up && holds_the_start && self.ledger.may_open(&self.poll.snapshot);
+        if may_open {
             self.open(index).await?;
         }
-        Ok(())
+        Ok(may_open)
     }
 
     /// Opens a stripe under a new generation, with the fences of all that is noted and not yet visible.

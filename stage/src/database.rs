@@ -51,24 +51,22 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<()> {
     MIGRATIONS.run(connection).await.context("applying the migrations")
 }
 
-/// Gives each role that exists its password: `password_of` is asked for all of them. The migrations make roles without one.
-pub async fn set_passwords(connection: &mut PgConnection, password_of: impl Fn(Login) -> String) -> Result<()> {
-    for login in Login::ROLES {
-        let role = login.postgres_name();
-        let there: bool = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
+/// Sets the password of a role, if the role exists. The migrations make roles without one.
+pub async fn set_password(connection: &mut PgConnection, login: Login, password: &str) -> Result<()> {
+    let role = login.postgres_name();
+    // A password can't be a parameter: `alter role` wants a literal, and `format` makes one. No row where there is no role.
+    let statement: Option<String> =
+        sqlx::query_scalar("select format('alter role %I password %L', rolname, $2) from pg_roles where rolname = $1")
             .bind(role)
-            .fetch_one(&mut *connection)
-            .await?;
-        if there {
-            // A password can't be a parameter; `alter role` wants a literal. `quote_literal` makes it one.
-            let literal: String =
-                sqlx::query_scalar("select quote_literal($1)").bind(password_of(login)).fetch_one(&mut *connection).await?;
-            let statement = format!("alter role {role} password {literal}");
-            sqlx::raw_sql(AssertSqlSafe(statement))
-                .execute(&mut *connection)
-                .await
-                .with_context(|| format!("setting the password of {role}"))?;
-        }
+            .bind(password)
+            .fetch_optional(&mut *connection)
+            .await
+            .with_context(|| format!("looking for the role {role}"))?;
+    if let Some(statement) = statement {
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(connection)
+            .await
+            .with_context(|| format!("setting the password of {role}"))?;
     }
     Ok(())
 }

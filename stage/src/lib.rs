@@ -16,7 +16,7 @@ mod stage;
 mod until;
 mod watchdog;
 
-pub use database::{Login, migrate, set_passwords};
+pub use database::{Login, migrate, set_password};
 pub use process::{Launch, Process, workspace_binary};
 pub use proxy::{Fault, Proxy};
 pub use stage::Stage;

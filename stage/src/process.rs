@@ -160,6 +160,13 @@ impl Process {
         self.running.signal(Signal::SIGTERM)
     }
 
+    /// Asks it to stop, by SIGTERM, and kills it with -9 if it has not done so after `bound`.
+    pub async fn stop(&mut self, bound: Duration) -> Result<ExitStatus> {
+        let status = self.running.stop(Signal::SIGTERM, bound).await.with_context(|| format!("stopping {}", self.name()))?;
+        self.join_readers();
+        Ok(status)
+    }
+
     /// Sends it SIGSTOP: it hangs until [`Self::resume`].
     pub fn pause(&mut self) -> Result<()> {
         self.running.signal(Signal::SIGSTOP)

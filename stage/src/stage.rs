@@ -8,7 +8,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgPool};
 use tokio::sync::OnceCell;
 
-use crate::database::{Login, migrate, set_passwords};
+use crate::database::{Login, migrate, set_password};
 use crate::servers::{self, Home, Postgres, PostgresOptions, Redis, RedisOptions};
 use crate::until::{Probe, until};
 use crate::{Launch, Proxy, workspace_binary};
@@ -193,7 +193,9 @@ async fn start_postgres() -> Result<Postgres> {
     postgres.run(&format!("create database {TEMPLATE}")).await?;
     let mut connection = postgres.connect(TEMPLATE).await?;
     migrate(&mut connection).await?;
-    set_passwords(&mut connection, |login| postgres.password(login).to_owned()).await?;
+    for login in Login::ROLES {
+        set_password(&mut connection, login, postgres.password(login)).await?;
+    }
     connection.close().await?;
     Ok(postgres)
 }

@@ -1,2 +1,47 @@
-//! Freshline.
-fn main() {}
+//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `test`, `tidy`. One verb a file; its doc line is its help.
+
+mod checkout;
+mod down;
+mod identity;
+mod seed;
+mod state;
+mod status;
+mod tail;
+mod test;
+mod tidy;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Developer verbs of Freshline.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 120)]
+enum Verb {
+    Up(up::Up),
+    Down(down::Down),
+    Status(status::Status),
+    Seed(seed::Seed),
+}
+
+fn main() -> ExitCode {
+    match run(Verb::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match verb {
+        Verb::Up(up) => runtime.block_on(up.run()),
+        Verb::Down(down) => runtime.block_on(down.run()),
+        Verb::Status(status) => runtime.block_on(status.run()),
+        Verb::Seed(seed) => runtime.block_on(seed.run()),
+    }
+}

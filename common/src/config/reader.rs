@@ -1,6 +1,6 @@
 //! Reads settings and collects every fault of them.
 
-use super::{Description, Fault, Faults, PREFIX, Setting, Vars, names};
+use super::{Default, Description, Fault, Faults, Optional, PREFIX, Setting, Vars, names};
 
 /// Reads one process's settings. Faults are collected, so that all of them are told at once.
 ///
@@ -28,16 +28,18 @@ impl<'a> Reader<'a> {
     pub fn get<T>(&mut self, setting: &Setting<T>) -> Option<T> {
         let description = setting.describe();
         let set = self.vars.get(&description.variable());
-        match set.as_deref().or(description.default) {
-            None => self.fault(&description, "is not set"),
-            Some(text) => setting.parse(text).map_or_else(|reason| self.fault(&description, &reason), Some),
-        }
+        let text = match (&set, description.default) {
+            (Some(text), _) => text,
+            (None, Default::Text(text)) => text,
+            (None, Default::None | Default::Absent) => return self.fault(&description, "is not set"),
+        };
+        setting.parse(text).map_or_else(|reason| self.fault(&description, &reason), Some)
     }
 
-    /// The value of a setting that need not be set and has no default: `Some(None)` where it is not set.
-    pub fn optional<T>(&mut self, setting: &Setting<T>) -> Option<Option<T>> {
+    /// The value of a setting that may be left out: `Some(None)` where it is.
+    pub fn optional<T>(&mut self, setting: &Optional<T>) -> Option<Option<T>> {
         let is_set = self.vars.get(&setting.describe().variable()).is_some();
-        if is_set { self.get(setting).map(Some) } else { Some(None) }
+        if is_set { self.get(&setting.0).map(Some) } else { Some(None) }
     }
 
     /// Notes that a setting cannot be used: for settings that need each other.

@@ -15,6 +15,10 @@ pub struct Setting<T> {
     parse: fn(&Form, &str) -> Result<T, String>,
 }
 
+/// A setting that may be left out: there is no value then, and no default.
+#[derive(Debug, Clone, Copy)]
+pub struct Optional<T>(pub(super) Setting<T>);
+
 /// What the documentation says of a setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Description {
@@ -22,21 +26,45 @@ pub struct Description {
     pub name: &'static str,
     /// What it decides, in a sentence or two.
     pub meaning: &'static str,
-    /// What stands for it where it is not set; `None` where it has to be set.
-    pub default: Option<&'static str>,
+    /// What stands for it where it is not set.
+    pub default: Default,
     form: Form,
+}
+
+/// What stands for a setting that is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// Nothing: it has to be set.
+    None,
+    /// Nothing: it may be left out.
+    Absent,
+    /// This text.
+    Text(&'static str),
+}
+
+impl<T> Optional<T> {
+    /// What the documentation says of it.
+    pub const fn describe(&self) -> Description {
+        self.0.description
+    }
 }
 
 impl<T> Setting<T> {
     const fn new(name: &'static str, form: Form, parse: fn(&Form, &str) -> Result<T, String>, meaning: &'static str) -> Self {
         assert!(names::known(name), "add the setting's name to config/names.rs");
-        Self { description: Description { name, meaning, default: None, form }, parse }
+        Self { description: Description { name, meaning, default: Default::None, form }, parse }
     }
 
     /// The same setting with a default, so that it need not be set.
     pub const fn or(mut self, default: &'static str) -> Self {
-        self.description.default = Some(default);
+        self.description.default = Default::Text(default);
         self
+    }
+
+    /// The same setting, which may be left out.
+    pub const fn optional(mut self) -> Optional<T> {
+        self.description.default = Default::Absent;
+        Optional(self)
     }
 
     /// What the documentation says of it.
@@ -140,8 +168,9 @@ impl Description {
     /// What to write where its value is missing or wrong.
     pub(super) fn remedy(&self) -> String {
         match self.default {
-            Some(default) => format!("Write {}, or unset it (default {default}).", self.form),
-            None => format!("Write {}.", self.form),
+            Default::Text(default) => format!("Write {}, or unset it (default {default}).", self.form),
+            Default::Absent => format!("Write {}, or unset it.", self.form),
+            Default::None => format!("Write {}.", self.form),
         }
     }
 }
@@ -150,7 +179,11 @@ impl Description {
 pub fn markdown_table(settings: &[Description]) -> String {
     let mut table = String::from("| variable | takes | default | meaning |\n|---|---|---|---|\n");
     for setting in settings {
-        let default = setting.default.map_or("must be set".to_owned(), |default| format!("`{default}`"));
+        let default = match setting.default {
+            Default::Text(default) => format!("`{default}`"),
+            Default::Absent => "none".to_owned(),
+            Default::None => "must be set".to_owned(),
+        };
         let row = [format!("`{}`", setting.variable()), setting.takes(), default, setting.meaning.to_owned()];
         table.extend(row.iter().map(|cell| format!("| {} ", cell.replace('|', "\\|"))));
         table.push_str("|\n");
@@ -164,8 +197,9 @@ pub fn env_example(settings: &[Description]) -> String {
     for setting in settings {
         lines.extend([format!("# {} Takes {}.\n", setting.meaning, setting.takes())]);
         lines.extend(match setting.default {
-            Some(default) => [format!("# {}={default}\n\n", setting.variable())],
-            None => [format!("{}={}\n\n", setting.variable(), setting.form.example())],
+            Default::Text(default) => [format!("# {}={default}\n\n", setting.variable())],
+            Default::Absent => [format!("# {}={}\n\n", setting.variable(), setting.form.example())],
+            Default::None => [format!("{}={}\n\n", setting.variable(), setting.form.example())],
         });
     }
     lines

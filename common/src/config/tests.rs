@@ -149,6 +149,23 @@ fn each_form_takes_what_it_says() {
 }
 
 #[test]
+fn a_setting_that_may_be_left_out_is_nothing_then_and_checked_otherwise() {
+    const FILE: Optional<SocketAddr> = Setting::address("LOG", "Where to listen.").optional();
+    let read = |value: Option<&'static str>| {
+        let vars: BTreeMap<_, _> = value.map(|value| ("FRESHLINE_LOG", value)).into_iter().collect();
+        let mut read = Reader::new(&vars);
+        let value = read.optional(&FILE);
+        read.finish(|| value)
+    };
+    assert_eq!(read(None), Ok(None));
+    assert_eq!(read(Some("127.0.0.1:80")), Ok(Some(([127, 0, 0, 1], 80).into())));
+    let faults = read(Some("80")).expect_err("no address").to_string();
+    let told = "is not an address and port. Write an address and port such as 127.0.0.1:8080, or unset it.";
+    assert_eq!(faults, format!("FRESHLINE_LOG=\"80\": {told}"));
+    assert!(markdown_table(&[FILE.describe()]).contains("| none | Where to listen. |"));
+}
+
+#[test]
 fn the_documentation_is_made_of_the_same_constants() {
     let settings = [DATABASE_URL.describe(), LOG_FORMAT.describe()];
     let table = markdown_table(&settings);

@@ -39,7 +39,7 @@ const PORT_TRIES: usize = 5;
 pub struct PostgresOptions {
     /// Whether commits survive a crash of the machine (`fsync`). Tests don't need that, and are faster without.
     pub durable: bool,
-    /// The port to use if it is free; otherwise, and without one, any free port.
+    /// The port to use if it is free; without one, that of the last start on this data. If it is taken, any free port.
     pub port: Option<u16>,
     /// More lines for `postgresql.conf`, as (name, value).
     pub settings: Vec<(String, String)>,
@@ -74,7 +74,7 @@ impl Postgres {
     pub async fn start(home: Home, options: PostgresOptions) -> Result<Self> {
         let passwords = Passwords::kept(&home, "pgpass", &Login::ALL.map(Login::postgres_name))?;
         let binaries = cluster::prepare(&home, &passwords, options.durable).await?;
-        let port = options.port.unwrap_or_default();
+        let port = options.port.or_else(|| cluster::last_port(&home)).unwrap_or_default();
         let mut server = Self { running: Mutex::new(None), home, binaries, options, passwords, port };
         for _ in 0..PORT_TRIES {
             if !(server.port != 0 && port::is_free(server.port)) {
@@ -94,7 +94,7 @@ impl Postgres {
         self.port
     }
 
-    /// Its home, with its log `postgres.log`.
+    /// Its home.
     pub fn home(&self) -> &Home {
         &self.home
     }
@@ -120,7 +120,7 @@ impl Postgres {
         format!("postgres://{user}:{}@127.0.0.1:{}/{database}", self.password(login), self.port)
     }
 
-    /// The password of `login`. A role has it once [`crate::set_passwords`] was called.
+    /// The password of `login`. A role has it once [`crate::set_password`] was called.
     pub fn password(&self, login: Login) -> &str {
         self.passwords.of(login.postgres_name())
     }
@@ -214,7 +214,8 @@ impl Postgres {
         }
     }
 
-    fn log_path(&self) -> PathBuf {
+    /// Its log since the last start.
+    pub fn log_path(&self) -> PathBuf {
         self.home.path().join("postgres.log")
     }
 

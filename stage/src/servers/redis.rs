@@ -35,11 +35,14 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 /// How many ports are tried if others keep taking them.
 const PORT_TRIES: usize = 5;
 
+/// The name of its configuration.
+const CONFIGURATION: &str = "redis.conf";
+
 /// The name of its file of data. A copy of it can be put back: see [`Redis::restart_from`].
 const DUMP: &str = "dump.rdb";
 
-/// What all our servers have in common. Nothing is saved unless asked for. A `repl-diskless-load`, for those that follow another
-/// server, goes by way of memory. `DEBUG` is allowed, from this machine, because tests make it hang and jump in time.
+/// What all our servers have in common. Nothing is saved unless asked for. `DEBUG` is allowed, from this
+/// machine, because tests make it hang.
 const SETTINGS: [(&str, &str); 7] = [
     ("bind", "127.0.0.1"),
     ("save", "\"\""),
@@ -56,10 +59,16 @@ const ROLE_RIGHTS: &str = "~* &* +@all -@admin -@dangerous +info +role +config|g
 /// What a new server is to be like.
 #[derive(Debug, Clone, Default)]
 pub struct RedisOptions {
-    /// The port to use if it is free; otherwise, and without one, any free port.
+    /// The port to use if it is free; without one, that of the last start in this home. If it is taken, any free port.
     pub port: Option<u16>,
     /// More lines for `redis.conf`, as (name, value): they come last, so they win.
     pub settings: Vec<(String, String)>,
+}
+
+/// The port that was written last into the configuration of this home.
+fn last_port(home: &Home) -> Option<u16> {
+    let lines = fs::read_to_string(home.path().join(CONFIGURATION)).ok()?;
+    lines.lines().find_map(|line| line.strip_prefix("port ")?.parse().ok())
 }
 
 /// A running private Redis. Dropped, it is killed.
@@ -80,7 +89,7 @@ impl Redis {
     pub async fn start(home: Home, options: RedisOptions) -> Result<Self> {
         let binary = find::redis().with_context(|| Missing::Redis.to_string())?;
         let passwords = Passwords::kept(&home, "redis.passwords", &Login::ALL.map(Login::redis_name))?;
-        let port = options.port.unwrap_or_default();
+        let port = options.port.or_else(|| last_port(&home)).unwrap_or_default();
         let mut server = Self { running: Mutex::new(None), home, binary, options, passwords, port };
         for _ in 0..PORT_TRIES {
             if !(server.port != 0 && port::is_free(server.port)) {
@@ -100,7 +109,7 @@ impl Redis {
         self.port
     }
 
-    /// Its home, with its log `redis.log`.
+    /// Its home.
     pub fn home(&self) -> &Home {
         &self.home
     }
@@ -202,7 +211,7 @@ impl Redis {
     }
 
     async fn launch(&self) -> Result<()> {
-        let configuration = self.home.write("redis.conf", &self.configuration())?;
+        let configuration = self.home.write(CONFIGURATION, &self.configuration())?;
         let log = File::create(self.log_path()).with_context(|| format!("opening {}", self.log_path().display()))?;
         let mut command = self.home.user().command(&self.binary.program);
         command.arg(configuration).stderr(log.try_clone()?).stdout(log).stdin(Stdio::null());
@@ -244,7 +253,8 @@ impl Redis {
         self.home.path().join(DUMP)
     }
 
-    fn log_path(&self) -> PathBuf {
+    /// Its log since the last start.
+    pub fn log_path(&self) -> PathBuf {
         self.home.path().join("redis.log")
     }
 

@@ -87,6 +87,12 @@ pub(super) fn configure(home: &Home, port: u16, options: &PostgresOptions) -> Re
     Ok(())
 }
 
+/// The port that [`configure`] wrote last.
+pub(super) fn last_port(home: &Home) -> Option<u16> {
+    let lines = fs::read_to_string(home.path().join(DATA).join("postgresql.conf")).ok()?;
+    lines.lines().find_map(|line| line.strip_prefix("port = '")?.strip_suffix('\'')?.parse().ok())
+}
+
 /// Whether the postmaster `pid` has written into its lock file that it accepts connections; `pg_ctl -w` looks there too.
 pub(super) fn says_ready(data: &Path, pid: u32) -> bool {
     let file = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();

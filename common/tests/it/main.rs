@@ -1,0 +1,5 @@
+//! The library on real servers.
+
+mod replication;
+mod row_json;
+mod rules;

@@ -1,0 +1,141 @@
+//! `up`: everything on this machine, from nothing to running, and back to nothing.
+
+mod build;
+mod console;
+mod detach;
+mod greeting;
+pub mod leftovers;
+mod ports;
+mod programs;
+pub mod ready;
+mod servers;
+mod supervisor;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::checkout::{Place, Where};
+use crate::seed;
+use crate::state::State;
+use console::say;
+use programs::Programs;
+use servers::Servers;
+use supervisor::Supervisor;
+
+/// What a shell answers for a command that was ended by SIGINT.
+const STOPPED_AT_ONCE: i32 = 130;
+
+/// Start Postgres, Redis, the API replicas, the invalidator and one warm run; Ctrl-C stops everything
+#[derive(Debug, Clone, clap::Args)]
+pub struct Up {
+    /// How many API replicas to start, on ports from 8080 upwards
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    api: u16,
+    /// How many products to seed an empty catalogue with
+    #[arg(long, value_name = "N", default_value_t = seed::ROWS_DEFAULT, value_parser = seed::rows())]
+    rows: u64,
+    /// Use this Postgres instead of a private one, as a user who may create roles: its schema is migrated and, if empty, seeded
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Use this Redis instead of a private one
+    #[arg(long, value_name = "URL")]
+    redis_url: Option<String>,
+    /// Remove the data of the private instances first
+    #[arg(long)]
+    fresh: bool,
+    /// Return when all is ready; `cargo xtask down` stops it
+    #[arg(long)]
+    detach: bool,
+    /// Take the programs from this directory, such as target/release, instead of building them
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    #[command(flatten)]
+    place: Where,
+    /// Where this `up` writes what it says: it is the one that `--detach` started.
+    #[arg(long, hide = true, value_name = "FILE")]
+    detached_log: Option<PathBuf>,
+}
+
+impl Up {
+    /// Runs until it is stopped by SIGINT, SIGTERM or SIGHUP; with `--detach` until all is ready.
+    pub async fn run(self) -> Result<ExitCode> {
+        let place = self.place.place()?;
+        place.make()?;
+        let Some(lock) = place.lock()? else { bail!(already_up(&place)?) };
+        if self.detach {
+            drop(lock); // the one in the background takes it
+            return detach::run(&place).await;
+        }
+        let stop = CancellationToken::new();
+        let outcome = tokio::select! {
+            outcome = self.until_stopped(&place, &stop) => outcome,
+            Err(error) = stop_twice(&stop) => Err(error),
+        };
+        clean(&place)?;
+        drop(lock); // last: whoever waits for it finds nothing running
+        outcome.map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn until_stopped(&self, place: &Place, stop: &CancellationToken) -> Result<()> {
+        leftovers::end(place).await?;
+        let state = State::begun(self.detached_log.clone())?;
+        state.write(place)?;
+        let Some(prepared) = stop.run_until_cancelled(self.prepare(place)).await else { return Ok(()) };
+        let (servers, programs) = prepared?;
+        let mut supervisor = Supervisor::start(place, state, servers, programs).await?;
+        let outcome = supervisor.run(stop).await;
+        supervisor.stop().await?;
+        outcome
+    }
+
+    /// All that comes before the first of our programs starts.
+    async fn prepare(&self, place: &Place) -> Result<(Servers, Programs)> {
+        let directory = match &self.programs {
+            Some(directory) => std::path::absolute(directory).with_context(|| format!("resolving {}", directory.display()))?,
+            None => build::workspace().await?,
+        };
+        let servers = Servers::start(place, self).await?;
+        say("up", &seed::if_empty(&servers.postgres_urls().superuser, self.rows).await?);
+        let programs = Programs::plan(self, place, &servers, directory)?;
+        Ok((servers, programs))
+    }
+}
+
+/// The first signal cancels `stop`. A second one ends this process at once: watchdogs end the rest, within ten seconds, and the next
+/// `up` makes sure that they did.
+async fn stop_twice(stop: &CancellationToken) -> Result<()> {
+    stop_signal().await?;
+    say("up", "stopping everything in order; once more to be rid of it at once");
+    stop.cancel();
+    stop_signal().await?;
+    std::process::exit(STOPPED_AT_ONCE);
+}
+
+async fn stop_signal() -> Result<()> {
+    let hear = |kind| signal(kind).context("listening for signals");
+    let (mut interrupt, mut terminate, mut hangup) =
+        (hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?, hear(SignalKind::hangup())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}
+
+fn already_up(place: &Place) -> Result<String> {
+    let pid = State::read(place)?.map_or("not known yet".to_owned(), |state| state.supervisor.pid.to_string());
+    Ok(format!("it is up already (pid {pid}): `cargo xtask status` shows it, `cargo xtask down` stops it"))
+}
+
+/// Removes what says that something is running.
+pub fn clean(place: &Place) -> Result<()> {
+    for name in servers::URL_FILES {
+        crate::state::remove(place, name)?;
+    }
+    State::remove(place)
+}

@@ -1,0 +1,93 @@
+//! Which of our programs an `up` runs, where they listen, and what they are told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use stage::{Launch, Login};
+
+use super::ports::Ports;
+use super::servers::Servers;
+use super::{Up, console};
+use crate::checkout::Place;
+
+/// Where the first API replica is expected.
+const API_PORT: u16 = 8080;
+
+/// Where the invalidator's admin address is expected.
+const INVALIDATOR_PORT: u16 = 9102;
+
+/// The namespace of our keys in Redis.
+const NAMESPACE: &str = "freshline";
+
+/// The most products that the warm run fills.
+const WARM_ROWS_MAX: u64 = 1_000;
+
+/// One program that is kept running.
+#[derive(Clone)]
+pub struct Program {
+    /// The name of its process.
+    pub name: String,
+    /// How it is started.
+    pub launch: Launch,
+    /// Where it serves; none for the invalidator.
+    pub address: Option<SocketAddr>,
+    /// Where it answers `/readyz`.
+    pub admin_address: SocketAddr,
+    /// Its log.
+    pub log: PathBuf,
+}
+
+/// All of them: those that are kept running, and the warm run.
+pub struct Programs {
+    /// In the order in which they stop.
+    pub kept: Vec<Program>,
+    /// Runs once, when the others are ready.
+    pub warm: Launch,
+    /// The log of the warm run.
+    pub warm_log: PathBuf,
+}
+
+impl Programs {
+    /// Decides names, ports and settings. The programs lie in `directory`.
+    pub fn plan(up: &Up, place: &Place, servers: &Servers, directory: PathBuf) -> Result<Self> {
+        let plan = Plan { place, servers, directory };
+        let mut ports = Ports::default();
+        let mut kept = Vec::new();
+        for number in 1..=up.api {
+            let name = format!("api-{number}");
+            let address = ports.take(&name, API_PORT + number - 1)?;
+            let launch = plan.launch(&name, "freshline-api", Login::Api)?.variable("FRESHLINE_API_ADDRESS", address.to_string());
+            kept.push(Program { log: place.log(&name), name, launch, address: Some(address), admin_address: address });
+        }
+        let name = "invalidator".to_owned();
+        let admin_address = ports.take(&name, INVALIDATOR_PORT)?;
+        let launch = plan.launch(&name, "freshline-invalidator", Login::Invalidator)?;
+        let launch = launch.variable("FRESHLINE_INVALIDATOR_ADDRESS", admin_address.to_string());
+        kept.push(Program { log: place.log(&name), name, launch, address: None, admin_address });
+        let newest = (up.rows / 2).clamp(1, WARM_ROWS_MAX); // not all: the first read of an old product shows a miss
+        let warm = plan.launch("warmer", "freshline-warmer", Login::Warmer)?.argument("--newest").argument(newest.to_string());
+        Ok(Self { kept, warm, warm_log: place.log("warmer") })
+    }
+}
+
+/// What all of them have in common.
+struct Plan<'a> {
+    place: &'a Place,
+    servers: &'a Servers,
+    directory: PathBuf,
+}
+
+impl Plan<'_> {
+    fn launch(&self, name: &str, program: &str, login: Login) -> Result<Launch> {
+        let path = self.directory.join(program);
+        path.metadata()
+            .with_context(|| format!("{} is not there: build it, or name its directory by --programs", path.display()))?;
+        let launch = Launch::new(name, path).ended_in_order().each_line(console::log_to(name, &self.place.log(name))?);
+        Ok(launch.variables([
+            ("FRESHLINE_DATABASE_URL", self.servers.postgres_urls().of(login)),
+            ("FRESHLINE_REDIS_URL", self.servers.redis_urls().of(login)),
+            ("FRESHLINE_NAMESPACE", NAMESPACE),
+        ]))
+    }
+}
