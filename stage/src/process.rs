@@ -160,6 +160,11 @@ impl Process {
         self.running.signal(Signal::SIGTERM)
     }
 
+    /// Sends it SIGINT, as a Ctrl-C in its terminal does, and returns at once.
+    pub fn interrupt(&mut self) -> Result<()> {
+        self.running.signal(Signal::SIGINT)
+    }
+
     /// Asks it to stop, by SIGTERM, and kills it with -9 if it has not done so after `bound`.
     pub async fn stop(&mut self, bound: Duration) -> Result<ExitStatus> {
         let status = self.running.stop(Signal::SIGTERM, bound).await.with_context(|| format!("stopping {}", self.name()))?;

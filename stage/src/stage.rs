@@ -53,7 +53,6 @@ impl Stage {
     }
 
     async fn on(postgres: Arc<Postgres>, own: bool) -> Result<Self> {
-        servers::ensure()?;
         let redis = Redis::start(Home::scratch()?, RedisOptions::default()).await?;
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..15]);
         postgres.run(&format!("create database {name} template {TEMPLATE}")).await?;

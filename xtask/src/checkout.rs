@@ -3,12 +3,17 @@
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use stage::servers::{Home, ServerUser};
 
 /// Where servers live whose user can't reach the checkout, one directory for each: only root writes here.
 const ELSEWHERE: &str = "/var/lib/freshline";
+
+/// How often the lock is tried, and how long the pause between two tries is.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The root of the workspace.
 pub fn root() -> PathBuf {
@@ -54,11 +59,6 @@ impl Place {
         Ok(())
     }
 
-    /// The directory itself.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// A file of this name in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
@@ -74,8 +74,18 @@ impl Place {
         self.logs().join(format!("{name}.log"))
     }
 
-    /// The lock, unless an `up` holds it.
-    pub fn lock(&self) -> Result<Option<Lock>> {
+    /// The lock, unless an `up` holds it. Tried for a moment: a `status` that just looks holds it for an instant.
+    pub async fn lock(&self) -> Result<Option<Lock>> {
+        for _ in 0..LOCK_TRIES {
+            if let Some(lock) = self.try_lock()? {
+                return Ok(Some(lock));
+            }
+            tokio::time::sleep(LOCK_PAUSE).await;
+        }
+        Ok(None)
+    }
+
+    fn try_lock(&self) -> Result<Option<Lock>> {
         let path = self.file("lock");
         let file = File::options().create(true).append(true).open(&path).with_context(|| format!("opening {}", path.display()))?;
         match file.try_lock() {
@@ -87,7 +97,7 @@ impl Place {
 
     /// Whether an `up` runs here.
     pub fn is_up(&self) -> Result<bool> {
-        Ok(self.file("lock").exists() && self.lock()?.is_none())
+        Ok(self.file("lock").exists() && self.try_lock()?.is_none())
     }
 
     /// The home of a server, in here. Where the servers' user can't reach it (a checkout under `/root`), it lies in
@@ -128,14 +138,14 @@ impl Place {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_place_is_held_by_one_up_at_a_time() {
+    #[tokio::test]
+    async fn a_place_is_held_by_one_up_at_a_time() {
         let scratch = Home::scratch().expect("a scratch directory");
         let place = Place { directory: scratch.path().join("place") };
         assert!(!place.is_up().expect("a look at nothing"), "nobody holds what isn't there");
         place.make().expect("the place is made");
-        let lock = place.lock().expect("the lock is tried").expect("nobody holds it");
-        assert!(place.lock().expect("the lock is tried").is_none(), "a second up is kept out");
+        let lock = place.lock().await.expect("the lock is tried").expect("nobody holds it");
+        assert!(place.lock().await.expect("the lock is tried").is_none(), "a second up is kept out");
         assert!(place.is_up().expect("a look at it"));
         drop(lock);
         assert!(!place.is_up().expect("a look at it"), "whoever ends lets go");

@@ -65,7 +65,7 @@ impl Up {
     pub async fn run(self) -> Result<ExitCode> {
         let place = self.place.place()?;
         place.make()?;
-        let Some(lock) = place.lock()? else { bail!(already_up(&place)?) };
+        let Some(lock) = place.lock().await? else { bail!(already_up(&place)?) };
         if self.detach {
             drop(lock); // the one in the background takes it
             return detach::run(&place).await;

@@ -1,0 +1,4 @@
+//! `cargo xtask up` on real servers, with programs that only pretend.
+
+mod fake;
+mod up;
