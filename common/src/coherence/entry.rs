@@ -158,6 +158,12 @@ impl Entry {
         Some(out)
     }
 
+    /// The id that a lease would find in these bytes, whether or not they are an entry: it looks at nothing but the head.
+    pub fn claimed_id(bytes: &Bytes) -> Option<EntryId> {
+        let head = bytes.first_chunk::<HEAD_LEN>().filter(|head| head[0] == FORMAT)?;
+        Fields(&head[4..]).array().map(EntryId::from_bytes)
+    }
+
     /// The entry of these bytes. The body shares them.
     ///
     /// # Errors

@@ -90,6 +90,18 @@ impl Classified for LinkError {
 }
 
 impl LinkError {
+    /// A word for metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Down(_) => "down",
+            Self::Silent => "silent",
+            Self::Refused(_) => "refused",
+            Self::Forbidden(_) => "forbidden",
+            Self::TooOld(_) => "too-old",
+            Self::Reply(_) => "reply",
+        }
+    }
+
     /// Whether nothing more can be had from the link that gave this error.
     fn is_final(&self) -> bool {
         matches!(self, Self::Down(_))

@@ -323,6 +323,19 @@ impl<'a> Scripts<'a> {
         outcomes.filter(|outcomes| outcomes.len() == fillings.len()).ok_or_else(nonsense)
     }
 
+    /// Gives up leases of one stripe that will not be used, so that others need not wait until they run out: a fill with an empty
+    /// entry, which is of no generation.
+    ///
+    /// # Errors
+    /// Any [`LinkError`].
+    pub async fn give_back(&self, stripe: Stripe, leases: &[(&CacheKey, LeaseToken)]) -> Result<(), LinkError> {
+        let mut keys = vec![self.stripes.ctl(stripe)];
+        keys.extend(leases.iter().flat_map(|(key, _)| [self.stripes.lease(key), self.stripes.value(key)]));
+        let mut args: Vec<&[u8]> = vec![self.run(), b""];
+        args.extend(leases.iter().flat_map(|(_, token)| [token.as_bytes().as_slice(), b"1", b""]));
+        self.link.run_script(Script::Fill, &keys, &args).await.map(drop)
+    }
+
     /// The command that carries out one change on dependencies of one stripe, for a pipeline. Can be sent again.
     pub fn apply(&self, stripe: Stripe, applied: Applied, touched: &[Touched<'_>]) -> redis::Cmd {
         let mut keys = self.ctl_and_fences(stripe);

@@ -38,10 +38,13 @@ macro_rules! metrics {
 }
 
 metrics! {
-    READS = Counter "freshline_reads_total" ["outcome"] "Reads through the cache, by what became of them.";
-    READ_SECONDS = Histogram "freshline_read_seconds" ["outcome"] "Time of one read through the cache, Postgres included where it was asked.";
-    FILLS = Counter "freshline_fills_total" ["outcome"] "Fills offered to the cache, by what became of them.";
-    UNREADABLE_ENTRIES = Counter "freshline_unreadable_entries_total" ["reason"] "Entries of another version, a bad checksum or another type, each read as a miss.";
+    READS = Counter "freshline_reads_total" ["outcome"] "Values read through the cache: hit, or the rule that kept the first look from serving.";
+    READS_COALESCED = Counter "freshline_reads_coalesced_total" [] "Values read by one reader for others of the same process that missed them as well.";
+    LEASES = Counter "freshline_leases_total" ["outcome"] "Leases asked for, by what became of them.";
+    LOADS = Counter "freshline_loads_total" ["outcome"] "Readings of Postgres on behalf of the cache.";
+    LOAD_SECONDS = Histogram "freshline_load_seconds" [] "Time of one reading of Postgres on behalf of the cache.";
+    FILLS = Counter "freshline_fills_total" ["outcome"] "Values read from Postgres, by what became of their fill.";
+    UNREADABLE_ENTRIES = Counter "freshline_unreadable_entries_total" ["reason"] "Entries of another version, a bad checksum or an unknown body, each read as a miss.";
     REDIS_FAILURES = Counter "freshline_redis_failures_total" ["reason"] "Calls to Redis that failed or ran into their deadline.";
     HTTP_REQUESTS = Counter "freshline_http_requests_total" ["method", "route", "status"] "Requests answered.";
     HTTP_REQUEST_SECONDS = Histogram "freshline_http_request_seconds" ["route"] "Time from a request's head to its answer's.";
