@@ -27,3 +27,8 @@ pub use reads::{Read, Reads};
 pub use seed::{GENERATED_ROWS_MAX, Loaded, SeedError, generate, plant};
 pub use session::{SessionOptions, read_pool, write_pool};
 pub use writes::{NewProduct, ProductPatch, Writes, Written};
+
+/// The rules that map changes of the catalogue's tables to its keys and tags.
+pub fn rules() -> Result<crate::rules::Rules, crate::rules::RuleFaults> {
+    crate::rules::Rules::parse(include_str!("catalog/rules.toml"))
+}

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use freshline::{
-    admin::{self, Admin, Readiness},
+    admin::{self, Condition, Limits, Readiness},
     coherence::{LinkKeeper, Links},
     replication::{SlotName, StreamSettings},
-    retry::{Policy, retry},
+    retry::{GivenUp, Policy, retry},
     rules::Rules,
     shutdown::Tasks,
     telemetry::Metrics,
 };
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,13 +26,15 @@ use crate::{
 
 /// Everything that runs, connected and checked as far as can be done before it starts.
 pub struct App {
-    admin: Admin,
+    listener: TcpListener,
+    readiness: Readiness,
     metrics: Metrics,
     keeper: LinkKeeper,
     poller: Poller,
     sessions: Sessions,
     settings: StreamSettings,
     rules: Rules,
+    checked: Condition,
     stop: CancellationToken,
 }
 
@@ -47,23 +50,29 @@ impl App {
         let slot = SlotName::new(&config.slot).context("FRESHLINE_SLOT cannot be used")?;
         let settings = StreamSettings::new(database.application_name("freshline-invalidator"), slot, config.publication);
         let readiness = Readiness::new();
-        readiness.unready("cache", "not opened yet");
-        let admin = Admin::bind(config.address, readiness.clone(), metrics.clone()).await?;
+        let (checked, open) = (readiness.add("primary"), readiness.add("cache"));
+        let bound = TcpListener::bind(config.address).await;
+        let listener = bound.with_context(|| format!("FRESHLINE_INVALIDATOR_ADDRESS={} cannot be listened on", config.address))?;
         let planner = Planner::new(rules.clone());
-        let sessions = Sessions { links, polls, stripes: config.shared.stripes, planner, replicas: config.replicas, readiness };
-        Ok(Self { admin, metrics, keeper, poller, sessions, settings, rules, stop: stop.clone() })
+        let sessions = Sessions { links, polls, stripes: config.shared.stripes, planner, replicas: config.replicas, open };
+        Ok(Self { listener, readiness, metrics, keeper, poller, sessions, settings, rules, checked, stop: stop.clone() })
     }
 
     /// Starts every task; the set owns them.
     pub fn spawn(self) -> Tasks {
-        let Self { admin, metrics, keeper, poller, sessions, settings, rules, stop } = self;
+        let Self { listener, readiness, metrics, keeper, poller, sessions, settings, rules, checked, stop } = self;
         let mut tasks = Tasks::new();
-        tasks.spawn("the admin port", admin.serve(stop.clone()));
+        let pages = admin::router(metrics.clone(), readiness);
+        tasks.spawn("the admin port", admin::serve(listener, pages, Limits::ADMIN, stop.clone()));
         tasks.spawn("the upkeep of metrics", endless(metrics.upkeep(stop.clone())));
         tasks.spawn("the connection to Redis", endless(keeper.run(stop.clone())));
         tasks.spawn("the poller", endless(poller.run(stop.clone())));
         tasks.spawn("the applier", async move {
-            retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await?;
+            match retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await {
+                Ok(()) => checked.holds(),
+                Err(GivenUp::Stopped { .. }) => return Ok(()),
+                Err(given_up) => return Err(given_up.into()),
+            }
             sessions.run(Postgres::new(settings), stop).await?;
             anyhow::Ok(())
         });
@@ -78,7 +87,7 @@ async fn endless(task: impl Future<Output = ()>) -> Result<()> {
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {
-    let Some(path) = path else { return Ok(freshline::catalog::rules()) };
+    let Some(path) = path else { return Ok(freshline::catalog::rules()?) };
     let text = std::fs::read_to_string(path).with_context(|| format!("FRESHLINE_RULES={} cannot be read", path.display()))?;
     Rules::parse(&text).with_context(|| format!("FRESHLINE_RULES={} cannot be used", path.display()))
 }

@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use freshline::coherence::{Applied, CacheKey, Dependency, Generation, Link, LinkError, Lsn, NarrowXid, Stripe, Tag, TagVersion, Touched, WILDCARD_FIELD, Xid};
+use freshline::coherence::{
+    Applied, CacheKey, Dependency, Generation, Link, LinkError, Lsn, NarrowXid, Stripe, Tag, TagVersion, Touched, WILDCARD_FIELD,
+    Xid,
+};
 
 use crate::{
     applier::{Applier, ApplyError, BLIND_AFTER},
@@ -69,7 +72,7 @@ impl Applier {
                         batch.removals_of(self, effects, giant.end);
                     }
                 }
-                Work::GiantEnds { end, bumps, .. } => {
+                Work::GiantEnds { end, bumps } => {
                     if let Some(giant) = giant.take() {
                         batch.commits.push((giant.xid, end));
                         self.ledger.note_end(end);
@@ -233,11 +236,18 @@ impl Applier {
             let stripe = state.stripe;
             let applied = Applied { generation: Some(generation), xid, end };
             match self.scripts(&link).bump(stripe, new, applied).await {
-                Ok(Ok(())) => return Ok(self.bumped(index, new)),
+                Ok(Ok(())) => {
+                    self.bumped(index, new);
+                    return Ok(());
+                }
                 Ok(Err(freshline::coherence::Closed)) => {
                     // Closed, or an earlier try whose reply was lost had done it.
                     let stands = self.control(&link, stripe).await?.map(|control| control.generation);
-                    if stands == Some(new) { self.bumped(index, new) } else { self.states[index].lose() }
+                    if stands == Some(new) {
+                        self.bumped(index, new)
+                    } else {
+                        self.states[index].lose()
+                    }
                     return Ok(());
                 }
                 Err(error) => self.pause_after(error).await?,

@@ -108,6 +108,7 @@ async fn missing_function(connection: &mut PgConnection) -> Result<Option<Proble
     };
     Ok((!may_call).then(|| Problem {
         problem: "the function freshline.source() is missing, or this role may not call it".into(),
-        remedy: "apply the migrations; or grant usage on schema freshline to this role, and execute on function freshline.source()".into(),
+        remedy: "apply the migrations; or grant usage on schema freshline to this role, and execute on function freshline.source()"
+            .into(),
     }))
 }

@@ -7,10 +7,12 @@ use freshline::config::{Description, Faults, Reader, Setting, Shared, Vars};
 use crate::applier::Replicas;
 
 const ADDRESS: Setting<SocketAddr> =
-    Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.").or("127.0.0.1:9102");
+    Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.")
+        .or("127.0.0.1:9102");
 
 const SLOT: Setting<String> =
-    Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.").or("freshline");
+    Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.")
+        .or("freshline");
 
 const PUBLICATION: Setting<String> =
     Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");
@@ -19,11 +21,16 @@ const RULES: Setting<PathBuf> =
     Setting::path("RULES", "The rules file that maps tables to cached keys and tags. Not set: the catalogue's own.");
 
 /// Protocol.md asks for four publications a second at least.
-const POLL: Setting<Duration> =
-    Setting::millis("POLL_MS", 10..=250, "How often the primary is asked for its snapshot, and the bound on staleness proven anew.").or("100");
+const POLL: Setting<Duration> = Setting::millis(
+    "POLL_MS",
+    10..=250,
+    "How often the primary is asked for its snapshot, and the bound on staleness proven anew.",
+)
+.or("100");
 
 const REPLICAS: Setting<u32> =
-    Setting::count("REDIS_REPLICAS", 0..=16, "Replicas of Redis that have to confirm a change before it counts as applied.").or("0");
+    Setting::count("REDIS_REPLICAS", 0..=16, "Replicas of Redis that have to confirm a change before it counts as applied.")
+        .or("0");
 
 const REPLICAS_TIMEOUT: Setting<Duration> = Setting::millis(
     "REDIS_REPLICAS_TIMEOUT_MS",

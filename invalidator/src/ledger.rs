@@ -107,7 +107,10 @@ impl Ledger {
     /// Past the limit, two neighbours become one that is acknowledged when both may be: the later end, the higher xid.
     fn merge_unacknowledged(&mut self) {
         let pairs: Vec<Commit> = self.unacknowledged.drain(..).collect();
-        let merge = |pair: &[Commit]| Commit { xid: pair.iter().map(|c| c.xid).max().unwrap_or(pair[0].xid), end: pair[pair.len() - 1].end };
+        let merge = |pair: &[Commit]| Commit {
+            xid: pair.iter().map(|c| c.xid).max().unwrap_or(pair[0].xid),
+            end: pair[pair.len() - 1].end,
+        };
         self.unacknowledged.extend(pairs.chunks(2).map(merge));
     }
 
@@ -136,7 +139,10 @@ impl Ledger {
         if self.marks.len() == MARKS_MAX {
             // Every second one is enough: a later mark says more, an earlier one is reached sooner.
             let mut is_kept = false;
-            self.marks.retain(|_| std::mem::replace(&mut is_kept, !is_kept));
+            self.marks.retain(|_| {
+                is_kept = !is_kept;
+                !is_kept
+            });
         }
         self.marks.push_back(mark);
     }

@@ -124,7 +124,8 @@ impl Poller {
 
     async fn connected(&self) -> Result<PgConnection, sqlx::Error> {
         // A nudge must not hang in the gap itself.
-        let options = self.database.clone().options([("synchronous_commit", "local")]).application_name("freshline-invalidator poll");
+        let options =
+            self.database.clone().options([("synchronous_commit", "local")]).application_name("freshline-invalidator poll");
         let connecting = PgConnection::connect_with(&options);
         tokio::time::timeout(POLL_TIMEOUT, connecting).await.map_err(timed_out)?
     }

@@ -1,8 +1,17 @@
 //! What the applier tells Redis and the source after each poll: what is visible, how far it has come, what it no longer needs.
 
-use std::{collections::BTreeMap, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use freshline::coherence::{Closed, Generation, Link, LinkError, Lsn, Open, Opening, Progress, Stripe};
+use freshline::{
+    admin::Condition,
+    coherence::{Closed, Generation, Link, LinkError, Lsn, Open, Opening, Progress, Stripe},
+    telemetry::names,
+};
+use metrics::gauge;
 use tracing::{info, warn};
 
 use crate::{
@@ -87,6 +96,20 @@ impl Applier {
             }
         }
         Ok(())
+    }
+
+    /// Tells whoever watches this process how it stands.
+    pub(crate) fn report(&mut self, open: &Condition) {
+        let closed = self.states.iter().filter(|state| state.generation.is_none()).count();
+        match closed {
+            0 => open.holds(),
+            _ => open.fails(format!("{closed} of {} stripes are closed", self.states.len()), None),
+        }
+        gauge!(names::FENCED_TRANSACTIONS).set(self.ledger.noted_len() as f64);
+        gauge!(names::POSITION_LAG).set(self.poll.insert.get().saturating_sub(self.ledger.position().get()) as f64);
+        if let Some((at, now)) = self.poll.clock.and_then(|(run, now)| Some((self.ledger.at(run)?, now))) {
+            gauge!(names::FRESHNESS).set(at.age_at(now).as_secs_f64());
+        }
     }
 
     /// Settles what a predecessor had published as visible, and died before it settled.

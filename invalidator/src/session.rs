@@ -1,7 +1,7 @@
 //! One session with the source after another: connect, read and plan, apply and publish, acknowledge.
 
 use freshline::{
-    admin::Readiness,
+    admin::Condition,
     coherence::{Links, Lsn, Stripes},
     fault::{Classified, Kind},
     retry::{GivenUp, Policy, Retry},
@@ -35,7 +35,7 @@ pub struct Sessions {
     /// How many replicas have to confirm.
     pub replicas: Replicas,
     /// Where it is told whether the cache is open.
-    pub readiness: Readiness,
+    pub open: Condition,
 }
 
 /// Why a session ended.
@@ -77,10 +77,10 @@ impl Sessions {
     /// # Errors
     /// What will not pass by itself.
     pub async fn run<S: Source>(mut self, mut source: S, stop: CancellationToken) -> Result<(), GivenUp<SessionError<S::Error>>> {
-        let mut retry = Retry::new("the change stream", Policy::ENDLESS);
+        let mut retry = Retry::new("the change stream", Policy::FOR_EVER);
         while !stop.is_cancelled() {
             let ended = self.session(&mut source, &mut retry, &stop).await;
-            self.readiness.unready("cache", "no session with the source");
+            self.open.fails("no session with the source", None);
             match ended {
                 Ok(()) | Err(SessionError::Apply(ApplyError::Stopped)) => {}
                 Err(error) => match retry.failed(error, &stop).await {
@@ -118,7 +118,7 @@ impl Sessions {
         let reading = read(connected.stream, &mut self.planner, work_sender, acknowledged);
         tokio::select! {
             ended = reading => ended.map_err(SessionError::Source),
-            ended = drive(applier, work, acknowledgement, &self.readiness) => ended.map_err(SessionError::Apply),
+            ended = drive(applier, work, acknowledgement, &self.open) => ended.map_err(SessionError::Apply),
             () = stop.cancelled() => Ok(()),
         }
     }
@@ -155,7 +155,7 @@ async fn drive(
     mut applier: Applier,
     mut work: mpsc::Receiver<Vec<Work>>,
     acknowledgement: watch::Sender<Lsn>,
-    readiness: &Readiness,
+    open: &Condition,
 ) -> Result<(), ApplyError> {
     let mut polls = applier.polls.clone();
     let mut giant: Option<Giant> = None;
@@ -166,7 +166,7 @@ async fn drive(
                 if let Some(end) = applier.take_poll(poll?).await? {
                     acknowledgement.send_replace(end);
                 }
-                applier.report(readiness);
+                applier.report(open);
             }
             batch = work.recv() => match batch {
                 Some(batch) => applier.apply(batch, &mut giant).await?,

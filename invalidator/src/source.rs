@@ -4,11 +4,7 @@ pub mod postgres;
 
 use std::future::Future;
 
-use freshline::{
-    change::Event,
-    coherence::Lsn,
-    fault::Classified,
-};
+use freshline::{change::Event, coherence::Lsn, fault::Classified};
 
 use crate::applier::Beginning;
 

@@ -53,8 +53,6 @@ pub enum Work {
     GiantPart(Vec<Effect>),
     /// It ends.
     GiantEnds {
-        /// Its id.
-        xid: NarrowXid,
         /// The end of its commit.
         end: Lsn,
         /// Whether it touches everything besides.
@@ -116,7 +114,7 @@ impl Open {
         if !is_giant {
             return vec![Work::Whole { xid, end, effects, bumps }];
         }
-        vec![Work::GiantPart(effects), Work::GiantEnds { xid, end, bumps }]
+        vec![Work::GiantPart(effects), Work::GiantEnds { end, bumps }]
     }
 }
 
@@ -150,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_giant_is_announced_before_its_first_part_and_loses_nothing() {
-        let steps = [Step::Begin(NarrowXid(7))].into_iter().chain(touches(2 * HELD_MAX + 50)).chain([Step::Bump, Step::Commit(lsn(9))]);
+        let steps =
+            [Step::Begin(NarrowXid(7))].into_iter().chain(touches(2 * HELD_MAX + 50)).chain([Step::Bump, Step::Commit(lsn(9))]);
         let work = assemble(steps);
         assert!(matches!(work.first(), Some(Work::GiantBegins(NarrowXid(7)))));
         assert!(matches!(work.last(), Some(Work::GiantEnds { bumps: true, .. })));

@@ -8,7 +8,10 @@ mod position;
 mod preflight;
 mod slots;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use freshline::{
     change::{Datum, Event, Row, RowChange},
@@ -20,6 +23,9 @@ use tokio::time::timeout;
 
 const PUBLICATION: &str = "Told, \"all\"";
 const LIMITS: BatchLimits = BatchLimits { events_max: 1000, bytes_max: 1 << 20 };
+
+/// Numbers the marks that tests set in their streams.
+static MARKS: AtomicU64 = AtomicU64::new(0);
 
 /// Far longer than anything takes that works.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -66,30 +72,37 @@ impl Follower {
         Ok(events)
     }
 
-    /// Events from here on, until one that is wanted has come; it is the last.
+    /// Events from here on, until a batch that brings one that is wanted.
     async fn until(&mut self, what: &str, mut wanted: impl FnMut(&Event) -> bool) -> Vec<Event> {
         let mut events = Vec::new();
-        while !events.iter().any(&mut wanted) {
+        loop {
             let batch = self.batch().await.unwrap_or_else(|error| panic!("waiting for {what}: {error:?}"));
+            let found = batch.iter().any(&mut wanted);
             events.extend(batch);
+            if found {
+                return events;
+            }
         }
-        events
     }
 
     /// What has been committed in this database by now, without positions reached.
     ///
-    /// A transaction of its own marks the end and is left out. (A log position would not do: the insert position at the end of a
-    /// page lies above the end of the last record, and nothing is streamed between the two.)
+    /// A transaction of its own marks the end and is left out, as are earlier marks that come again. (A log position would not do:
+    /// the insert position at the end of a page lies above the end of the last record, and nothing is streamed between the two.)
     async fn seen(&mut self, t: &Stage) -> Vec<Event> {
-        t.sql("select pg_logical_emit_message(true, 'test.end', '')").await;
-        let marks = |event: &Event| matches!(event, Event::Message { prefix, .. } if **prefix == *"test.end");
-        let mut events = self.until("the mark", marks).await;
-        if !matches!(events.last(), Some(Event::Commit { .. } | Event::Reached { .. })) {
-            events.extend(self.until("the mark's commit", |event| matches!(event, Event::Commit { .. })).await);
-        }
-        let mark = events.iter().position(marks).expect("the mark");
-        events.truncate(mark - 1);
+        let mark = MARKS.fetch_add(1, Ordering::Relaxed).to_string();
+        t.sql(&format!("select pg_logical_emit_message(true, 'test.mark', '{mark}')")).await;
+        let mut marked = false;
+        let end = |event: &Event| {
+            marked |= matches!(event, Event::Message { content, .. } if content == mark.as_bytes());
+            marked && matches!(event, Event::Commit { .. })
+        };
+        let mut events = self.until("the mark", end).await;
         events.retain(|event| !matches!(event, Event::Reached { .. }));
+        let is_mark = |event: &Event| matches!(event, Event::Message { prefix, .. } if **prefix == *"test.mark");
+        while let Some(mark) = events.iter().position(is_mark) {
+            events.drain(mark - 1..=mark + 1);
+        }
         events
     }
 

@@ -1,0 +1,184 @@
+//! What the tests stand on: a stage with a running invalidator, and hands that read and fill as a service would.
+
+use std::time::Duration;
+
+use freshline::coherence::{
+    CacheKey, Control, ETag, Entry, EntryId, Fill, Filling, Grounds, Lease, LeaseToken, Link, Proof, Reading, Refusal, Scripts,
+    Source, Stripes, Tag, TagReading, TagStamp, TagVersion, Wanted,
+};
+use stage::{Launch, Login, Process, Stage};
+
+/// How long a lease and an entry live here: longer than any test.
+const LIFETIME: Duration = Duration::from_secs(120);
+
+/// A stage with a running invalidator.
+pub struct House {
+    pub stage: Stage,
+    pub invalidator: Process,
+    pub stripes: Stripes,
+}
+
+/// A lease that has been granted, and not yet used.
+pub struct Held {
+    token: LeaseToken,
+    grant: freshline::coherence::LeaseGrant,
+}
+
+impl House {
+    /// On the server that all tests share.
+    pub async fn new() -> Self {
+        Self::on(Stage::new().await).await
+    }
+
+    /// On a server of its own.
+    pub async fn own() -> Self {
+        Self::on(Stage::own().await).await
+    }
+
+    /// On this stage, once the cache is open.
+    pub async fn on(stage: Stage) -> Self {
+        let invalidator = Process::start(launch(&stage)).expect("the invalidator starts");
+        let stripes = Stripes::new(stage.name(), 1).expect("a layout");
+        let house = Self { stage, invalidator, stripes };
+        house.opened().await;
+        house
+    }
+
+    /// A new connection to Redis, as a client makes one after each failure.
+    pub async fn link(&self) -> Link {
+        let client = redis::Client::open(self.stage.redis_url(Login::Superuser)).expect("a URL");
+        Link::connect(&client, Duration::from_secs(5)).await.expect("Redis answers")
+    }
+
+    /// The control record that stands now.
+    pub async fn control(&self) -> Option<Control> {
+        let stripe = self.stripes.all().next().expect("one stripe");
+        let bytes: Option<Vec<u8>> = self.raw(redis::cmd("GET").arg(self.stripes.ctl(stripe))).await;
+        Control::decode(&bytes?)
+    }
+
+    /// Waits until the cache is open for this Redis process, and answers with its control record.
+    pub async fn opened(&self) -> Control {
+        self.stage
+            .until("the cache is open", async || {
+                let control = self.control().await?;
+                let is_open = control.run == self.link().await.run() && control.at.as_micros() > 0;
+                is_open.then_some(control)
+            })
+            .await
+    }
+
+    /// Waits until everything written so far has been applied.
+    pub async fn drained(&self) {
+        let position = self.stage.sql("select 1").await;
+        self.stage
+            .until("all is applied", async || self.control().await.is_some_and(|control| control.position.get() >= position))
+            .await;
+    }
+
+    /// Sends one command on a connection of its own.
+    pub async fn raw<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
+        self.link().await.call(command).await.expect("Redis answers")
+    }
+
+    /// A lease on a key.
+    pub async fn lease(&self, key: &CacheKey) -> Held {
+        let (link, token) = (self.link().await, LeaseToken::random());
+        let seen = self.entry(key).await.map(|entry| entry.id);
+        let wanted = [Wanted { key, seen, token }];
+        let grant = Scripts::new(&link, &self.stripes).lease(self.stripes.of(key.as_str()), &wanted, LIFETIME).await;
+        let grant = grant.expect("Redis answers").expect("the cache is open");
+        assert_eq!(grant.outcomes, [Lease::Granted]);
+        Held { token, grant }
+    }
+
+    /// Reads one text from Postgres with its proof, as a loader does.
+    pub async fn read(&self, sql: &str) -> (Option<String>, Proof, Source) {
+        let sql = format!("select ({sql})::text, pg_current_snapshot()::text, freshline.source()");
+        let row: (Option<String>, String, String) =
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(self.stage.pool()).await.expect("Postgres answers");
+        (row.0, Proof::Snapshot(row.1.parse().expect("a snapshot")), row.2.parse().expect("a source"))
+    }
+
+    /// Fills a key with what has been read, under a lease.
+    pub async fn fill(&self, key: &CacheKey, held: Held, read: (Option<String>, Proof, Source), tags: Vec<TagStamp>) -> Fill {
+        let (body, proof, source) = read;
+        let entry = Entry {
+            id: EntryId::random(),
+            generation: held.grant.generation,
+            proof,
+            read_at: Some(held.grant.now),
+            tags,
+            etag: ETag::of(body.as_deref().unwrap_or_default().as_bytes()),
+            body: body.map(Into::into),
+        };
+        let entry = entry.encode().expect("few transactions run");
+        let filling = [Filling { key, token: held.token, ttl: LIFETIME, entry: &entry }];
+        let link = self.link().await;
+        Scripts::new(&link, &self.stripes).fill(self.stripes.of(key.as_str()), &source, &filling).await.expect("Redis answers")[0]
+    }
+
+    /// Leases, reads and fills.
+    pub async fn load(&self, key: &CacheKey, sql: &str) -> Fill {
+        let held = self.lease(key).await;
+        let read = self.read(sql).await;
+        self.fill(key, held, read, Vec::new()).await
+    }
+
+    /// As [`Self::load`], for a value that depends on a tag.
+    pub async fn load_tagged(&self, key: &CacheKey, tag: &Tag, sql: &str) -> Fill {
+        let link = self.link().await;
+        let stripe = self.stripes.of(tag.as_str());
+        let granted = Scripts::new(&link, &self.stripes).tag(stripe, &[tag], LIFETIME).await;
+        let granted = granted.expect("Redis answers").expect("the cache is open");
+        let held = self.lease(key).await;
+        let read = self.read(sql).await;
+        let Proof::Snapshot(snapshot) = &read.1 else { unreachable!("read on the primary") };
+        if !granted.allows(snapshot) {
+            return Fill::Old;
+        }
+        let stamp = TagStamp { stripe: stripe.number(), generation: granted.generation, version: granted.tags[0].0 };
+        self.fill(key, held, read, vec![stamp]).await
+    }
+
+    /// What lies under a key.
+    pub async fn entry(&self, key: &CacheKey) -> Option<Entry> {
+        let bytes: Option<Vec<u8>> = self.raw(redis::cmd("GET").arg(self.stripes.value(key))).await;
+        Entry::decode(&bytes?.into()).ok()
+    }
+
+    /// What a reader would be served from the cache.
+    pub async fn served(&self, key: &CacheKey, tag: Option<&Tag>) -> Result<Option<String>, Refusal> {
+        let link = self.link().await;
+        let mut command = redis::cmd("MGET");
+        command.arg(self.stripes.ctl(self.stripes.of(key.as_str()))).arg(self.stripes.value(key));
+        if let Some(tag) = tag {
+            command.arg(self.stripes.tag(tag));
+        }
+        let found: Vec<Option<Vec<u8>>> = link.call(&command).await.expect("Redis answers");
+        let control = found[0].as_deref().and_then(Control::decode);
+        let entry = found[1].clone().and_then(|bytes| Entry::decode(&bytes.into()).ok());
+        let version = found.get(2).cloned().flatten().and_then(|bytes| Some(TagVersion::from_bytes(bytes.try_into().ok()?)));
+        let tags = tag.map(|tag| TagReading { stripe: self.stripes.of(tag.as_str()).number(), control: control.as_ref(), version });
+        let reading = Reading {
+            run: link.run(),
+            now: link.now(),
+            max_staleness: Duration::from_secs(5),
+            token: None,
+            control: control.as_ref(),
+            tags: tags.as_slice(),
+        };
+        let _: Grounds = reading.judge(entry.as_ref())?;
+        Ok(entry.and_then(|entry| entry.body).map(|body| String::from_utf8(body.to_vec()).expect("text")))
+    }
+}
+
+/// How the invalidator is started on a stage.
+pub fn launch(stage: &Stage) -> Launch {
+    stage.launch("freshline-invalidator", Login::Invalidator).variables([
+        ("FRESHLINE_SLOT", stage.name()),
+        ("FRESHLINE_INVALIDATOR_ADDRESS", "127.0.0.1:0"),
+        ("FRESHLINE_POLL_MS", "20"),
+        ("FRESHLINE_LOG", "info,freshline=debug"),
+    ])
+}

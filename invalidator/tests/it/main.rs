@@ -1,0 +1,4 @@
+//! The invalidator on real servers: each test has a database, a slot, a Redis and a process of its own.
+
+mod house;
+mod life;
