@@ -54,7 +54,9 @@ pub enum Shut {
     #[error("Postgres cannot be asked which history it is of")]
     Postgres(#[from] DatabaseError),
     /// It belongs to none that can be named.
-    #[error("freshline.source() is null: this is a standby, or the owner of the function may not see when the checkpointer started")]
+    #[error(
+        "freshline.source() is null: this is a standby, or the owner of the function may not see when the checkpointer started"
+    )]
     Sourceless,
 }
 
@@ -74,9 +76,10 @@ impl Classified for Shut {
                  FRESHLINE_STRIPES have to be the same for both"
                     .into(),
             ),
-            Self::OtherHistory { .. } => {
-                Some("let FRESHLINE_DATABASE_URL of this process and of the invalidator name the same primary and database server".into())
-            }
+            Self::OtherHistory { .. } => Some(
+                "let FRESHLINE_DATABASE_URL of this process and of the invalidator name the same primary and database server"
+                    .into(),
+            ),
             Self::NoLink => Some("check that Redis runs where FRESHLINE_REDIS_URL says".into()),
             Self::Redis(error) => error.remedy(),
             Self::Postgres(error) => error.remedy(),

@@ -13,7 +13,7 @@ use freshline::{
 };
 use sqlx::PgPool;
 
-pub use gather::{Gather, chunks_of};
+pub use gather::{Gather, More, chunks_of};
 
 use crate::config::Which;
 
@@ -39,15 +39,12 @@ pub enum IdsError {
         #[source]
         error: std::io::Error,
     },
-    /// Postgres does not take the query.
-    #[error("Postgres refuses the query of --sql")]
-    Query(#[source] sqlx::Error),
+    /// Postgres does not carry out the query, or not to its end.
+    #[error("the query of --sql failed")]
+    Query(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The query does not yield ids.
     #[error("the query of --sql {0}")]
     Shape(String),
-    /// The query ended before its last row.
-    #[error("the query of --sql broke off")]
-    BrokeOff(#[source] sqlx::Error),
     /// Postgres does not answer.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -65,7 +62,6 @@ impl Classified for IdsError {
     fn kind(&self) -> Kind {
         match self {
             Self::File { .. } | Self::Query(_) | Self::Shape(_) | Self::AllMalformed { .. } => Kind::Permanent,
-            Self::BrokeOff(_) => Kind::Transient,
             Self::Database(error) => error.kind(),
         }
     }
@@ -79,7 +75,6 @@ impl Classified for IdsError {
                     .into(),
             ),
             Self::AllMalformed { .. } => Some("write one id a line, such as 0190163d-8694-739b-aea5-966c26f8ad91".into()),
-            Self::BrokeOff(_) => Some("run it again: what is in the cache is passed over quickly".into()),
             Self::Database(error) => error.remedy(),
         }
     }
@@ -120,7 +115,9 @@ impl Ids {
             Self::File(lines) => lines.stream(gather).await?,
             Self::Query(rows) => rows.stream(gather).await?,
         }
-        gather.flush().await;
-        Ok(())
+        // The last chunk: nothing is asked of whoever takes it.
+        match gather.flush().await {
+            More::Continue(()) | More::Break(()) => Ok(()),
+        }
     }
 }

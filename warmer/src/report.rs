@@ -41,7 +41,12 @@ impl Report {
     pub fn progress(&self, now: &Summary) {
         let Some(bar) = &self.bar else {
             let (settled, rate) = (now.settled(), now.rate());
-            return info!(ids.settled = settled, ids.read = now.ids, "{settled} ids offered, {} of them warm, {rate:.0} a second", now.warm());
+            return info!(
+                ids.settled = settled,
+                ids.read = now.ids,
+                "{settled} ids offered, {} of them warm, {rate:.0} a second",
+                now.warm()
+            );
         };
         bar.set_position(now.settled());
         // An estimate may fall short.

@@ -43,9 +43,8 @@ impl Listing {
 
     /// An estimate, for a progress bar: the planner's own.
     pub(super) async fn expected(&self) -> Result<Option<u64>, IdsError> {
-        let rows = sqlx::query_scalar!(
-            r#"select reltuples::bigint as "rows!" from pg_class where oid = 'public.products'::regclass"#
-        );
+        let rows =
+            sqlx::query_scalar!(r#"select reltuples::bigint as "rows!" from pg_class where oid = 'public.products'::regclass"#);
         let rows = timeout(PAGE_DEADLINE, rows.fetch_one(&self.pool)).await.map_err(|_| DatabaseError::Silent(PAGE_DEADLINE))?;
         // -1: the table has never been looked at.
         let rows = u64::try_from(rows.map_err(DatabaseError::from)?).ok();
