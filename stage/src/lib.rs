@@ -3,6 +3,7 @@
 //! - [`servers`] finds, installs, starts, stops and breaks Postgres and Redis;
 //! - [`Stage`] is what a test stands on: a fresh database with the migrations applied, a Redis, the URLs of every login;
 //! - [`Process`] runs one of our own binaries and reads its log; [`Proxy`] stands before a server and misbehaves;
+//! - [`RuleCutter`] stands before a Redis and takes rules out of the scripts, to show what they are for;
 //! - [`until`] awaits a condition, so that no test has to sleep.
 //!
 //! Nothing here outlives its owner: see `watchdog.rs` for what happens when the owner is killed with -9.
@@ -10,6 +11,7 @@
 mod database;
 mod process;
 mod proxy;
+mod rule_cutter;
 mod running;
 pub mod servers;
 mod stage;
@@ -19,5 +21,6 @@ mod watchdog;
 pub use database::{Login, migrate, set_password};
 pub use process::{Launch, Process, workspace_binary};
 pub use proxy::{Fault, Proxy};
+pub use rule_cutter::{RuleCutter, rules_in};
 pub use stage::Stage;
 pub use until::{Probe, WAIT_MAX, until};

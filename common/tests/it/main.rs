@@ -1,5 +1,6 @@
 //! The library on real servers.
 
+mod model;
 mod replication;
 mod row_json;
 mod rules;

@@ -1,4 +1,5 @@
 //! The invalidator on real servers: each test has a database, a slot, a Redis and a process of its own.
 
+mod gap;
 mod house;
 mod life;

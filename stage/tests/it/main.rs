@@ -4,5 +4,6 @@ mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod rule_cutter;
 mod stage;
 mod watchdog;

@@ -21,7 +21,11 @@ local function covers(value, head)
   local _, flags, running, _, _, low, high = struct.unpack('<BBHc16c16I8I8', head)
   if flags % 2 == 1 then return low >= commit_end end
   local snap = struct.pack('<I8I8', low, high)
-  if running > 0 and xid >= low and xid < high then snap = snap .. redis.call('GETRANGE', value, 60, 59 + 8 * running) end
+  if running > 0 and xid >= low and xid < high then
+    local xids = redis.call('GETRANGE', value, 60, 59 + 8 * running)
+    if #xids < 8 * running then return false end -- cut short
+    snap = snap .. xids
+  end
   return visible(xid, snap)
 end
 
@@ -30,7 +34,8 @@ local function apply_key(lease, value, image)
   if not head then
     removed = removed + redis.call('DEL', value) -- nothing there, or garbage
   elseif not covers(value, head) then
-    if image ~= '' and c and c.gen == gen and entry_gen(image) == gen then
+    -- "Same gen": an image over an entry of another generation would bring to life what may lack a later change.
+    if image ~= '' and c and c.gen == gen and entry_gen(image) == gen and entry_gen(head) == gen then
       redis.call('SET', value, image, 'KEEPTTL')
       replaced = replaced + 1
     else
