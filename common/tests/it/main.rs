@@ -1,5 +1,6 @@
 //! The library on real servers.
 
+mod cache;
 mod model;
 mod replication;
 mod row_json;
