@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crate::checkout::root;
 use crate::tidy::Tidy;
 
-/// The variables that carry the seed: to our own generators, to proptest and to bolero.
-const SEED_VARIABLES: [&str; 3] = ["STAGE_SEED", "PROPTEST_RNG_SEED", "BOLERO_RANDOM_SEED"];
+/// The variables that carry the seed: to tests that ask `stage::seed`, to proptest and to bolero.
+const SEED_VARIABLES: [&str; 3] = [stage::SEED_VARIABLE, "PROPTEST_RNG_SEED", "BOLERO_RANDOM_SEED"];
 
 /// What is run, in this order: first what fails fastest.
 const STEPS: [&[&str]; 5] = [
@@ -35,9 +35,10 @@ pub struct Test {
 impl Test {
     /// Runs each step, and ends with the first that fails.
     pub fn run(self) -> Result<ExitCode> {
-        let seed = self.seed.unwrap_or_else(random_seed);
+        let seed = self.seed.unwrap_or_else(stage::new_seed);
         println!("seed {seed}: `cargo xtask test --seed {seed}` runs the generated tests like this again");
         let begun = Instant::now();
+        stage::servers::ensure()?;
         for step in STEPS {
             let line = format!("cargo {}", step.join(" "));
             println!("== {line}");
@@ -64,12 +65,6 @@ impl Test {
         }
         Ok(command.status().with_context(|| format!("running cargo {}", step.join(" ")))?.success())
     }
-}
-
-/// Not more than 32 bits, so that it is easily typed.
-fn random_seed() -> u64 {
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-    u64::from(nanos)
 }
 
 fn seconds(duration: Duration) -> String {
