@@ -13,9 +13,10 @@ use crate::tidy::Tidy;
 const SEED_VARIABLES: [&str; 3] = [stage::SEED_VARIABLE, "PROPTEST_RNG_SEED", "BOLERO_RANDOM_SEED"];
 
 /// What is run, in this order: first what fails fastest.
-const STEPS: [&[&str]; 5] = [
+const STEPS: [&[&str]; 6] = [
     &["fmt", "--all", "--check"],
     &["xtask", "tidy"],
+    &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
     &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"],
     &["build", "--workspace", "--locked", "--quiet"],
     &["test", "--workspace", "--locked", "--quiet"],
@@ -44,27 +45,39 @@ impl Test {
             println!("== {line}");
             let step_begun = Instant::now();
             if !self.step(step, seed)? {
-                println!("== {line}: FAILED after {}", seconds(step_begun.elapsed()));
+                println!("== FAILED after {}: {line}", seconds(step_begun.elapsed()));
                 return Ok(ExitCode::FAILURE);
             }
-            println!("== {}: {}", step[0], seconds(step_begun.elapsed()));
+            println!("== {} took {}", step[0], seconds(step_begun.elapsed()));
         }
-        println!("== all of it: {}", seconds(begun.elapsed()));
+        println!("== all of it took {}", seconds(begun.elapsed()));
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Whether the step succeeded.
     fn step(&self, step: &[&str], seed: u64) -> Result<bool> {
-        if step == ["xtask", "tidy"] {
-            return Ok(Tidy {}.run()? == ExitCode::SUCCESS);
+        match step[0] {
+            "xtask" => return Ok(Tidy {}.run()? == ExitCode::SUCCESS),
+            "deny" if !cargo(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() => {
+                println!("skipped: `cargo install --locked cargo-deny` installs it");
+                return Ok(true);
+            }
+            _ => {}
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let mut command = Command::new(cargo);
-        command.args(step).current_dir(root()).stdin(Stdio::null()).envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
+        let mut command = cargo(step);
+        command.envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
         if step[0] == "test" {
             command.args(&self.name);
         }
         Ok(command.status().with_context(|| format!("running cargo {}", step.join(" ")))?.success())
     }
+}
+
+/// cargo, with the toolchain that runs us.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.args(arguments).current_dir(root()).stdin(Stdio::null());
+    command
 }
 
 fn seconds(duration: Duration) -> String {
