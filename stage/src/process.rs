@@ -145,11 +145,8 @@ impl Process {
                 None => Err("no such line yet".to_owned()),
             }
         });
-        match found.await {
-            Ok(Ok(line)) => line,
-            Ok(Err(last)) => panic!("{} logged no line with {text:?}: {last}. Its log ends:\n{}", self.name(), self.tail()),
-            Err(last) => panic!("{} logged no line with {text:?}: {last}. Its log ends:\n{}", self.name(), self.tail()),
-        }
+        let line = found.await.and_then(|line| line.map_err(str::to_owned));
+        line.unwrap_or_else(|last| panic!("{} logged no line with {text:?}: {last}. Its log ends:\n{}", self.name(), self.tail()))
     }
 
     /// The last lines of its log, for a message.
