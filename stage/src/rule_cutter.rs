@@ -147,7 +147,10 @@ mod tests {
         assert_eq!(cut_count, 1);
         assert_eq!(left.len(), script.len());
         assert_eq!(rules_in(&left), ["a grows twice"]);
-        assert_eq!(left.trim_matches(' ').replace("                        ", ""), "local a = 1\n\n  a = 3 -- rule: a grows twice\nreturn a\n");
+        assert_eq!(
+            left.trim_matches(' ').replace("                        ", ""),
+            "local a = 1\n\n  a = 3 -- rule: a grows twice\nreturn a\n"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! - [`compare`], [`state`], [`operations`] are the model, by the sections of protocol.md;
 //! - [`call`], [`intent`], [`universe`] make histories; [`live`], [`garbage`], [`dump`] play them on a real Redis; [`agree`] does both;
+//! - [`serve`] holds the rule for serving against its text;
 //! - [`cuts`] shows that the histories would notice if a rule were missing.
 
 mod agree;
@@ -14,6 +15,7 @@ mod garbage;
 mod intent;
 mod live;
 mod operations;
+mod serve;
 mod state;
 mod universe;
 

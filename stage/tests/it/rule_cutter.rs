@@ -9,7 +9,8 @@ const COUNT: &str = "local n = 1\nn = n + 1 -- rule: it counts\nreturn n";
 async fn run(url: &str, script: &str) -> i64 {
     let client = redis::Client::open(url).expect("a URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
-    let digest: String = redis::cmd("SCRIPT").arg("LOAD").arg(script).query_async(&mut connection).await.expect("a script that loads");
+    let digest: String =
+        redis::cmd("SCRIPT").arg("LOAD").arg(script).query_async(&mut connection).await.expect("a script that loads");
     redis::cmd("EVALSHA").arg(digest).arg(0).query_async(&mut connection).await.expect("a script that runs")
 }
 

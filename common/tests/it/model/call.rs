@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     compare::{Lsn, Snap},
-    operations::{Change, Closed, Filled, LeaseGrant, Leased, Opened, Opening, TagGrant, Touch},
+    operations::{Change, Closed, FillOutcome, LeaseGrant, Leased, OpenOutcome, Opening, TagGrant, Touch},
     state::{Cell, Dep, Gen, Id, Key, RunId, Src, Stripe, Tag, Token, Value, Version},
     universe::Universe,
 };
@@ -57,11 +57,11 @@ pub enum Place {
 pub enum Reply {
     Tags(Result<TagGrant, Closed>),
     Leases(Result<LeaseGrant, Closed>),
-    Fills(Vec<Filled>),
+    Fills(Vec<FillOutcome>),
     Applied { removed: u64, replaced: u64 },
     Published(Result<Snap, Closed>),
     Settled(Result<u64, Closed>),
-    Opened(Opened),
+    Opened(OpenOutcome),
     Bumped(Result<(), Closed>),
     Done,
 }
@@ -160,15 +160,17 @@ impl Reply {
             Self::Leases(Ok(grant)) => grant.outcomes.iter().map(|outcome| outcome.word()).collect(),
             Self::Fills(outcomes) => outcomes.iter().map(|outcome| outcome.word()).collect(),
             Self::Applied { removed: 0, replaced: 0 } => ["apply: nothing there"].into(),
-            Self::Applied { removed, replaced } => {
-                [("apply: removed", removed), ("apply: replaced", replaced)].into_iter().filter(|(_, n)| **n > 0).map(|(word, _)| word).collect()
-            }
+            Self::Applied { removed, replaced } => [("apply: removed", removed), ("apply: replaced", replaced)]
+                .into_iter()
+                .filter(|(_, n)| **n > 0)
+                .map(|(word, _)| word)
+                .collect(),
             Self::Published(answer) => [if answer.is_ok() { "publish: published" } else { "publish: closed" }].into(),
             Self::Settled(Ok(0)) => ["settle: nothing left"].into(),
             Self::Settled(answer) => [if answer.is_ok() { "settle: something left" } else { "settle: closed" }].into(),
-            Self::Opened(Opened::Opened) => ["open: opened"].into(),
-            Self::Opened(Opened::Closed) => ["open: closed"].into(),
-            Self::Opened(Opened::Stop) => ["open: deposed"].into(),
+            Self::Opened(OpenOutcome::Opened) => ["open: opened"].into(),
+            Self::Opened(OpenOutcome::Closed) => ["open: closed"].into(),
+            Self::Opened(OpenOutcome::Stop) => ["open: deposed"].into(),
             Self::Bumped(answer) => [if answer.is_ok() { "bump: bumped" } else { "bump: closed" }].into(),
             Self::Done => BTreeSet::new(),
         }
@@ -212,7 +214,7 @@ impl Leased {
     }
 }
 
-impl Filled {
+impl FillOutcome {
     fn word(self) -> &'static str {
         match self {
             Self::Filled => "fill: filled",

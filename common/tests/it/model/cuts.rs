@@ -46,7 +46,8 @@ fn rules() -> Vec<String> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/coherence/scripts");
     let files = std::fs::read_dir(&scripts).expect("the scripts' directory");
     let texts = files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a script"));
-    let mut rules: Vec<_> = texts.flat_map(|text| stage::rules_in(&text).into_iter().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let mut rules: Vec<_> =
+        texts.flat_map(|text| stage::rules_in(&text).into_iter().map(str::to_owned).collect::<Vec<_>>()).collect();
     rules.sort();
     rules
 }

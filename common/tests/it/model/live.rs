@@ -4,18 +4,21 @@ use std::{cell::Cell as StdCell, cell::RefCell, collections::BTreeMap, time::Dur
 
 use bytes::Bytes;
 use freshline::coherence::{
-    self as real, Applied, ETag, Entry, Fill, Filling, Generation, Link, LinkError, Open, Progress, RedisTime, Scripts, TagStamp, Touched, Wanted,
+    self as real, Applied, ETag, Entry, Fill, Filling, Generation, Link, LinkError, Open, Progress, RedisTime, Scripts, TagStamp,
+    Touched, Wanted,
 };
 
 use super::{
     call::{Blow, Call, Place, Reply},
     compare::Proof,
     dump, garbage,
-    operations::{Change, Closed, Filled, LeaseGrant, Leased, Opened, Opening, TagGrant, Touch},
+    operations::{Change, Closed, FillOutcome, LeaseGrant, Leased, OpenOutcome, Opening, TagGrant, Touch},
     state::{Id, Key, Tag, Value, Version},
     universe::{self, SOURCES, Universe},
 };
 
+/// No history takes so long that anything is left with less to live.
+pub const TTL_LEAST_MS: i64 = 250_000;
 pub const VALUE_TTL: Duration = Duration::from_secs(500);
 pub const LEASE_TTL: Duration = Duration::from_secs(400);
 pub const TAG_TTL: Duration = Duration::from_secs(900);
@@ -57,8 +60,10 @@ impl<'a> Live<'a> {
             Call::Tag(at, tags) => self.tag(*at, tags).await,
             Call::Lease(at, wanted) => self.lease(*at, wanted).await,
             Call::Fill(at, source, fillings) => {
-                let fillings: Vec<_> =
-                    fillings.iter().map(|(key, token, value)| (Universe::key_name(*key), universe::token(*token), encoded(value))).collect();
+                let fillings: Vec<_> = fillings
+                    .iter()
+                    .map(|(key, token, value)| (Universe::key_name(*key), universe::token(*token), encoded(value)))
+                    .collect();
                 let fillings: Vec<_> =
                     fillings.iter().map(|(key, token, entry)| Filling { key, token: *token, ttl: VALUE_TTL, entry }).collect();
                 let source = &SOURCES[usize::from(source.0)];
@@ -73,7 +78,8 @@ impl<'a> Live<'a> {
             Call::Unlink(_, keys, tags) => self.unlink(keys, tags).await,
             Call::Publish(at, generation, snap, pos, time) => {
                 let snapshot = universe::snapshot(snap);
-                let progress = Progress { snapshot: &snapshot, position: universe::lsn(*pos), at: time.map(RedisTime::from_micros) };
+                let progress =
+                    Progress { snapshot: &snapshot, position: universe::lsn(*pos), at: time.map(RedisTime::from_micros) };
                 let answer = self.scripts().publish(self.stripe(*at), universe::generation(*generation), progress).await?;
                 Ok(Reply::Published(answer.map(|snapshot| universe::snap_of(&snapshot)).map_err(closed)))
             }
@@ -95,15 +101,17 @@ impl<'a> Live<'a> {
         let names: Vec<_> = tags.iter().map(|tag| Universe::tag_name(*tag)).collect();
         let names: Vec<_> = names.iter().collect();
         let answer = self.scripts().tag(self.stripe(at), &names, TAG_TTL).await?;
-        Ok(Reply::Tags(answer.map_err(closed).map(|grant| TagGrant {
-            generation: known(grant.generation),
-            snap: universe::snap_of(&grant.snapshot),
-            hi: grant.hi.get(),
-            tags: grant
-                .tags
-                .iter()
-                .map(|(version, xids)| (Version(*version.as_bytes()), xids.iter().map(|xid| xid.get()).collect()))
-                .collect(),
+        Ok(Reply::Tags(answer.map_err(closed).map(|grant| {
+            TagGrant {
+                generation: known(grant.generation),
+                snap: universe::snap_of(&grant.snapshot),
+                hi: grant.hi.get(),
+                tags: grant
+                    .tags
+                    .iter()
+                    .map(|(version, xids)| (Version(*version.as_bytes()), xids.iter().map(|xid| xid.get()).collect()))
+                    .collect(),
+            }
         })))
     }
 
@@ -150,8 +158,11 @@ impl<'a> Live<'a> {
 
     async fn open(&self, at: usize, opening: &Opening) -> Result<Reply, LinkError> {
         let snapshot = universe::snapshot(&opening.snap);
-        let fences =
-            opening.fences.iter().map(|(dep, xids)| (Universe::field(*dep), xids.iter().map(|x| universe::xid(*x)).collect())).collect();
+        let fences = opening
+            .fences
+            .iter()
+            .map(|(dep, xids)| (Universe::field(*dep), xids.iter().map(|x| universe::xid(*x)).collect()))
+            .collect();
         let opening = real::Opening {
             expected: opening.expected.map(universe::generation),
             generation: universe::generation(opening.generation),
@@ -162,9 +173,9 @@ impl<'a> Live<'a> {
             fences,
         };
         Ok(Reply::Opened(match self.scripts().open(self.stripe(at), &opening).await? {
-            Open::Opened => Opened::Opened,
-            Open::Raced => Opened::Closed,
-            Open::Deposed => Opened::Stop,
+            Open::Opened => OpenOutcome::Opened,
+            Open::Raced => OpenOutcome::Closed,
+            Open::Deposed => OpenOutcome::Stop,
         }))
     }
 
@@ -272,7 +283,11 @@ pub fn body(id: Id) -> Bytes {
 
 /// The whole entry of which the model knows this much.
 pub fn encoded(value: &Value) -> Vec<u8> {
-    let stamp = |n: u16| TagStamp { stripe: n, generation: Generation::from_bytes([7; 16]), version: real::TagVersion::from_bytes([9; 16]) };
+    let stamp = |n: u16| TagStamp {
+        stripe: n,
+        generation: Generation::from_bytes([7; 16]),
+        version: real::TagVersion::from_bytes([9; 16]),
+    };
     let entry = Entry {
         id: universe::entry_id(value.id),
         generation: universe::generation(value.generation),
@@ -289,7 +304,11 @@ pub fn encoded(value: &Value) -> Vec<u8> {
 }
 
 fn applied(change: Change) -> Applied {
-    Applied { generation: change.generation.map(universe::generation), xid: universe::xid(change.xid), end: universe::lsn(change.end) }
+    Applied {
+        generation: change.generation.map(universe::generation),
+        xid: universe::xid(change.xid),
+        end: universe::lsn(change.end),
+    }
 }
 
 fn known(generation: Generation) -> super::state::Gen {
@@ -300,11 +319,11 @@ fn closed(_: real::Closed) -> Closed {
     Closed
 }
 
-fn filled(outcome: Fill) -> Filled {
+fn filled(outcome: Fill) -> FillOutcome {
     match outcome {
-        Fill::Filled => Filled::Filled,
-        Fill::Lost => Filled::Lost,
-        Fill::Closed => Filled::Closed,
-        Fill::Old => Filled::Old,
+        Fill::Filled => FillOutcome::Filled,
+        Fill::Lost => FillOutcome::Lost,
+        Fill::Closed => FillOutcome::Closed,
+        Fill::Old => FillOutcome::Old,
     }
 }
