@@ -19,6 +19,9 @@ use super::{
 
 /// No history takes so long that anything is left with less to live.
 pub const TTL_LEAST_MS: i64 = 250_000;
+/// The run of another Redis process.
+const OTHER_RUN: &[u8; 40] = b"another process was this, of another day";
+
 pub const VALUE_TTL: Duration = Duration::from_secs(500);
 pub const LEASE_TTL: Duration = Duration::from_secs(400);
 pub const TAG_TTL: Duration = Duration::from_secs(900);
@@ -225,7 +228,7 @@ impl<'a> Live<'a> {
         if self.link.call::<String>(redis::cmd("TYPE").arg(&name)).await? == "string"
             && self.link.call::<usize>(redis::cmd("STRLEN").arg(&name)).await? > garbage::LEN_MAX
         {
-            let () = self.link.call(redis::cmd("SETRANGE").arg(&name).arg(run_at).arg(dump::OTHER_RUN)).await?;
+            let () = self.link.call(redis::cmd("SETRANGE").arg(&name).arg(run_at).arg(OTHER_RUN)).await?;
         }
         Ok(())
     }

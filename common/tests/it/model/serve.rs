@@ -190,7 +190,7 @@ impl Found {
 #[test]
 fn an_entry_is_served_exactly_when_protocol_md_says() {
     let seen = RefCell::new(BTreeMap::<String, u32>::new());
-    let outcome = runner(READINGS).run(&found(), |found| {
+    let outcome = runner(READINGS, file!()).run(&found(), |found| {
         let judged = found.judged();
         prop_assert_eq!(judged.is_ok(), found.is_valid() && found.is_proven() && found.is_own(), "judged {:?}", judged);
         match judged {
