@@ -4,29 +4,33 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use freshline::{
-    admin::{self, Condition, Limits, Readiness},
+    admin::{Admin, Readiness},
     coherence::{LinkKeeper, Links},
+    fault::Classified,
     replication::{SlotName, StreamSettings},
     retry::{GivenUp, Policy, retry},
     rules::Rules,
     shutdown::Tasks,
     telemetry::Metrics,
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use crate::{
     check::check,
     config::{Config, REDIS_DEADLINE},
     plan::Planner,
     poll::{Poller, Polls},
-    session::Sessions,
+    session::{CACHE, Sessions},
     source::postgres::Postgres,
 };
 
+/// The condition that the primary and its tables are as the rules need them.
+const PRIMARY: &str = "primary";
+
 /// Everything that runs, connected and checked as far as can be done before it starts.
 pub struct App {
-    listener: TcpListener,
+    admin: Admin,
     readiness: Readiness,
     metrics: Metrics,
     keeper: LinkKeeper,
@@ -34,7 +38,6 @@ pub struct App {
     sessions: Sessions,
     settings: StreamSettings,
     rules: Rules,
-    checked: Condition,
     stop: CancellationToken,
 }
 
@@ -50,31 +53,38 @@ impl App {
         let slot = SlotName::new(&config.slot).context("FRESHLINE_SLOT cannot be used")?;
         let settings = StreamSettings::new(database.application_name("freshline-invalidator"), slot, config.publication);
         let readiness = Readiness::new();
-        let (checked, open) = (readiness.add("primary"), readiness.add("cache"));
-        let bound = TcpListener::bind(config.address).await;
-        let listener = bound.with_context(|| format!("FRESHLINE_INVALIDATOR_ADDRESS={} cannot be listened on", config.address))?;
+        readiness.unready(PRIMARY, "not looked at yet");
+        readiness.unready(CACHE, "not opened yet");
+        let admin = Admin::bind(config.address, readiness.clone(), metrics.clone()).await?;
+        info!("metrics and readiness at http://{}", admin.address()?);
         let planner = Planner::new(rules.clone());
-        let sessions = Sessions { links, polls, stripes: config.shared.stripes, planner, replicas: config.replicas, open };
-        Ok(Self { listener, readiness, metrics, keeper, poller, sessions, settings, rules, checked, stop: stop.clone() })
+        let sessions = Sessions {
+            links,
+            polls,
+            stripes: config.shared.stripes,
+            planner,
+            replicas: config.replicas,
+            readiness: readiness.clone(),
+        };
+        Ok(Self { admin, readiness, metrics, keeper, poller, sessions, settings, rules, stop: stop.clone() })
     }
 
     /// Starts every task; the set owns them.
     pub fn spawn(self) -> Tasks {
-        let Self { listener, readiness, metrics, keeper, poller, sessions, settings, rules, checked, stop } = self;
+        let Self { admin, readiness, metrics, keeper, poller, sessions, settings, rules, stop } = self;
         let mut tasks = Tasks::new();
-        let pages = admin::router(metrics.clone(), readiness);
-        tasks.spawn("the admin port", admin::serve(listener, pages, Limits::ADMIN, stop.clone()));
+        tasks.spawn("the admin port", admin.serve(stop.clone()));
         tasks.spawn("the upkeep of metrics", endless(metrics.upkeep(stop.clone())));
         tasks.spawn("the connection to Redis", endless(keeper.run(stop.clone())));
         tasks.spawn("the poller", endless(poller.run(stop.clone())));
         tasks.spawn("the applier", async move {
-            match retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await {
-                Ok(()) => checked.holds(),
+            let asked = retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await;
+            match asked {
+                Ok(()) => readiness.ready(PRIMARY),
                 Err(GivenUp::Stopped { .. }) => return Ok(()),
-                Err(given_up) => return Err(given_up.into()),
+                Err(given_up) => return Err(with_remedy(given_up)),
             }
-            sessions.run(Postgres::new(settings), stop).await?;
-            anyhow::Ok(())
+            sessions.run(Postgres::new(settings), stop).await.map_err(with_remedy)
         });
         tasks
     }
@@ -84,6 +94,15 @@ impl App {
 async fn endless(task: impl Future<Output = ()>) -> Result<()> {
     task.await;
     Ok(())
+}
+
+/// An error that says in its text what mends it, for whoever reads how the process ended.
+fn with_remedy(error: impl Classified + Send + Sync + 'static) -> anyhow::Error {
+    let remedy = error.remedy().map(|remedy| format!("{error}; remedy: {remedy}"));
+    match remedy {
+        Some(told) => anyhow::Error::new(error).context(told),
+        None => anyhow::Error::new(error),
+    }
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {

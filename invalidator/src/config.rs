@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use freshline::config::{Description, Faults, Reader, Setting, Shared, Vars};
+use freshline::config::{Description, Faults, Optional, Reader, Setting, Shared, Vars};
 
 use crate::applier::Replicas;
 
@@ -17,8 +17,8 @@ const SLOT: Setting<String> =
 const PUBLICATION: Setting<String> =
     Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");
 
-const RULES: Setting<PathBuf> =
-    Setting::path("RULES", "The rules file that maps tables to cached keys and tags. Not set: the catalogue's own.");
+const RULES: Optional<PathBuf> =
+    Setting::path("RULES", "The rules file that maps tables to cached keys and tags. Left out: the catalogue's own.").optional();
 
 /// Protocol.md asks for four publications a second at least.
 const POLL: Setting<Duration> = Setting::millis(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use freshline::{
-    admin::Condition,
+    admin::Readiness,
     coherence::{Closed, Generation, Link, LinkError, Lsn, Open, Opening, Progress, Stripe},
     telemetry::names,
 };
@@ -18,6 +18,7 @@ use crate::{
     applier::{Applier, ApplyError, StripeState},
     ledger::Mark,
     poll::Poll,
+    session::CACHE,
 };
 
 /// Fields that one settle may look at (protocol.md): its run stays below a millisecond.
@@ -99,11 +100,11 @@ impl Applier {
     }
 
     /// Tells whoever watches this process how it stands.
-    pub(crate) fn report(&mut self, open: &Condition) {
+    pub(crate) fn report(&mut self, readiness: &Readiness) {
         let closed = self.states.iter().filter(|state| state.generation.is_none()).count();
         match closed {
-            0 => open.holds(),
-            _ => open.fails(format!("{closed} of {} stripes are closed", self.states.len()), None),
+            0 => readiness.ready(CACHE),
+            _ => readiness.unready(CACHE, format!("{closed} of {} stripes are closed", self.states.len())),
         }
         gauge!(names::FENCED_TRANSACTIONS).set(self.ledger.noted_len() as f64);
         gauge!(names::POSITION_LAG).set(self.poll.insert.get().saturating_sub(self.ledger.position().get()) as f64);

@@ -1,7 +1,7 @@
 //! One session with the source after another: connect, read and plan, apply and publish, acknowledge.
 
 use freshline::{
-    admin::Condition,
+    admin::Readiness,
     coherence::{Links, Lsn, Stripes},
     fault::{Classified, Kind},
     retry::{GivenUp, Policy, Retry},
@@ -22,6 +22,9 @@ use crate::{
 /// Batches planned and not yet applied. Full: the source is not read, and Postgres keeps the log.
 const BATCHES_IN_FLIGHT_MAX: usize = 4;
 
+/// The condition that every stripe of the cache is open.
+pub const CACHE: &str = "cache";
+
 /// What every session of the process shares.
 pub struct Sessions {
     /// Redis.
@@ -35,7 +38,7 @@ pub struct Sessions {
     /// How many replicas have to confirm.
     pub replicas: Replicas,
     /// Where it is told whether the cache is open.
-    pub open: Condition,
+    pub readiness: Readiness,
 }
 
 /// Why a session ended.
@@ -80,7 +83,7 @@ impl Sessions {
         let mut retry = Retry::new("the change stream", Policy::FOR_EVER);
         while !stop.is_cancelled() {
             let ended = self.session(&mut source, &mut retry, &stop).await;
-            self.open.fails("no session with the source", None);
+            self.readiness.unready(CACHE, "no session with the source");
             match ended {
                 Ok(()) | Err(SessionError::Apply(ApplyError::Stopped)) => {}
                 Err(error) => match retry.failed(error, &stop).await {
@@ -118,7 +121,7 @@ impl Sessions {
         let reading = read(connected.stream, &mut self.planner, work_sender, acknowledged);
         tokio::select! {
             ended = reading => ended.map_err(SessionError::Source),
-            ended = drive(applier, work, acknowledgement, &self.open) => ended.map_err(SessionError::Apply),
+            ended = drive(applier, work, acknowledgement, &self.readiness) => ended.map_err(SessionError::Apply),
             () = stop.cancelled() => Ok(()),
         }
     }
@@ -155,7 +158,7 @@ async fn drive(
     mut applier: Applier,
     mut work: mpsc::Receiver<Vec<Work>>,
     acknowledgement: watch::Sender<Lsn>,
-    open: &Condition,
+    readiness: &Readiness,
 ) -> Result<(), ApplyError> {
     let mut polls = applier.polls.clone();
     let mut giant: Option<Giant> = None;
@@ -166,7 +169,7 @@ async fn drive(
                 if let Some(end) = applier.take_poll(poll?).await? {
                     acknowledgement.send_replace(end);
                 }
-                applier.report(open);
+                applier.report(readiness);
             }
             batch = work.recv() => match batch {
                 Some(batch) => applier.apply(batch, &mut giant).await?,

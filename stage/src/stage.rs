@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::database::{Login, migrate, set_password};
 use crate::servers::{self, Home, Postgres, PostgresOptions, Redis, RedisOptions};
 use crate::until::{Probe, until};
-use crate::{Launch, Proxy, workspace_binary};
+use crate::{Launch, Proxy, RuleCutter, workspace_binary};
 
 /// The database that each test's own is copied from.
 const TEMPLATE: &str = "freshline_template";
@@ -53,7 +53,6 @@ impl Stage {
     }
 
     async fn on(postgres: Arc<Postgres>, own: bool) -> Result<Self> {
-        servers::ensure()?;
         let redis = Redis::start(Home::scratch()?, RedisOptions::default()).await?;
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..15]);
         postgres.run(&format!("create database {name} template {TEMPLATE}")).await?;
@@ -130,23 +129,30 @@ impl Stage {
         Proxy::to(local(self.redis.port())).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
+    /// A proxy before this test's Redis that cuts these rules out of the scripts.
+    pub async fn rule_cutter(&self, rules: &[&str]) -> RuleCutter {
+        RuleCutter::to(local(self.redis.port()), rules).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
     /// A proxy before the Postgres of this test.
     pub async fn postgres_proxy(&self) -> Proxy {
         Proxy::to(local(self.postgres.port())).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// The program `name` of this workspace, to be run as `login` on this test's servers: `FRESHLINE_DATABASE_URL`, `_REDIS_URL` and
-    /// `_NAMESPACE` are set. Set again on the answer, a variable takes its last value.
+    /// `_NAMESPACE` are set, and for the invalidator `FRESHLINE_SLOT`, for slots belong to the whole server. Set again on the
+    /// answer, a variable takes its last value.
     ///
     /// # Panics
     /// If it has not been built by `cargo build --workspace`.
     pub fn launch(&self, name: &str, login: Login) -> Launch {
         let program = workspace_binary(name).unwrap_or_else(|error| panic!("{error:#}"));
-        Launch::new(name, program).variables([
+        let launch = Launch::new(name, program).variables([
             ("FRESHLINE_DATABASE_URL", self.database_url(login)),
             ("FRESHLINE_REDIS_URL", self.redis_url(login)),
             ("FRESHLINE_NAMESPACE", self.name.clone()),
-        ])
+        ]);
+        if login == Login::Invalidator { launch.variable("FRESHLINE_SLOT", &self.name) } else { launch }
     }
 
     /// Drops the slots of this test's database, then the database.

@@ -112,6 +112,7 @@ pub async fn generate(
 /// How many made rows there are, by the last one's id.
 async fn present(connection: &mut PgConnection) -> Result<u64, SeedError> {
     let last: Option<Uuid> = sqlx::query_scalar!(
+        // not cached: it only says where to go on
         "select id from public.products where id >= $1 and id < $2 order by id desc limit 1",
         id_floor(0),
         id_floor(GENERATED_ROWS_MAX)
