@@ -9,7 +9,7 @@ use freshline::{
 use uuid::Uuid;
 
 use crate::{
-    app::{RETRY_AFTER, Services},
+    app::Services,
     page::CachedPage,
     problem::{Problem, Subject},
 };
@@ -29,16 +29,16 @@ impl Services {
         let read = self.postgres.heard(self.reads.page(list).await)?;
         Ok(loaded(read, |page| Some(CachedPage(page))))
     }
+}
 
-    /// What a caller is told of a read that has no answer.
-    pub(super) fn unread(&self, error: CacheError<DatabaseError>) -> Problem {
-        match error {
-            CacheError::Overloaded => Problem::passing(Subject::Overloaded, "Nothing was read.", RETRY_AFTER),
-            CacheError::Load(error) => match error.kind() {
-                Kind::Transient => Problem::passing(Subject::Unavailable, "It is not in the cache.", RETRY_AFTER),
-                Kind::Permanent | Kind::Bug => Problem::internal(&error),
-            },
-        }
+/// What a caller is told of a read that has no answer.
+pub(super) fn unread(error: CacheError<DatabaseError>) -> Problem {
+    match error {
+        CacheError::Load(error) => match error.kind() {
+            Kind::Transient => Problem::passing(Subject::Unavailable, "It is not in the cache.", &error),
+            Kind::Permanent | Kind::Bug => Problem::internal(&error),
+        },
+        overloaded @ CacheError::Overloaded => Problem::passing(Subject::Overloaded, "Nothing was read.", &overloaded),
     }
 }
 
