@@ -44,12 +44,9 @@ pub struct Options {
     /// How long to wait for Postgres, Redis, or the invalidator to open the cache, where one of them is away
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = ranged::<u32>(1, 86_400))]
     pub wait: u32,
-
-    /// Print the variables that are read, as a table, and end
-    #[arg(long, exclusive = true)]
-    pub settings: bool,
 }
 
+/// What to do: to warm something, or to tell the settings.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Selection {
@@ -68,6 +65,10 @@ struct Selection {
     /// The ids that a query yields in its one column, of type uuid. It runs read-only, and its snapshot is held until it ends
     #[arg(long, value_name = "QUERY")]
     sql: Option<String>,
+
+    /// Nothing: print the variables that are read, as a table, and end
+    #[arg(long)]
+    settings: bool,
 }
 
 /// Which products to warm.
@@ -84,10 +85,15 @@ pub enum Which {
 }
 
 impl Options {
+    /// Whether the settings are to be told, and nothing is to be warmed.
+    pub fn asks_for_settings(&self) -> bool {
+        self.which.settings
+    }
+
     /// Which products to warm.
     pub fn which(&self) -> Which {
-        let Selection { all: _, newest, ids_file, sql } = &self.which;
-        // The parser has seen to it that there is one of the four.
+        let Selection { all: _, settings: _, newest, ids_file, sql } = &self.which;
+        // The parser has seen to it that there is one of them.
         match (newest, ids_file, sql) {
             (Some(newest), ..) => Which::Newest(*newest),
             (None, Some(file), _) => Which::File(file.clone()),

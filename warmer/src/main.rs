@@ -41,7 +41,7 @@ const AWAY: u8 = 3;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if options.settings {
+    if options.asks_for_settings() {
         print!("{}", freshline::config::markdown_table(&config::settings()));
         return ExitCode::SUCCESS;
     }
