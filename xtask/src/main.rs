@@ -24,6 +24,8 @@ enum Verb {
     Down(down::Down),
     Status(status::Status),
     Seed(seed::Seed),
+    Test(test::Test),
+    Tidy(tidy::Tidy),
 }
 
 fn main() -> ExitCode {
@@ -43,5 +45,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Down(down) => runtime.block_on(down.run()),
         Verb::Status(status) => runtime.block_on(status.run()),
         Verb::Seed(seed) => runtime.block_on(seed.run()),
+        Verb::Test(test) => test.run(),
+        Verb::Tidy(tidy) => tidy.run(),
     }
 }

@@ -1,1 +1,77 @@
-//! `test`.
+//! `test`: everything that has to hold before a change is taken.
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::checkout::root;
+use crate::tidy::Tidy;
+
+/// The variables that carry the seed: to our own generators, to proptest and to bolero.
+const SEED_VARIABLES: [&str; 3] = ["STAGE_SEED", "PROPTEST_RNG_SEED", "BOLERO_RANDOM_SEED"];
+
+/// What is run, in this order: first what fails fastest.
+const STEPS: [&[&str]; 5] = [
+    &["fmt", "--all", "--check"],
+    &["xtask", "tidy"],
+    &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"],
+    &["build", "--workspace", "--locked", "--quiet"],
+    &["test", "--workspace", "--locked", "--quiet"],
+];
+
+/// Check formatting, lints and house rules, then run all tests on servers of their own
+#[derive(Debug, Clone, clap::Args)]
+pub struct Test {
+    /// Run generated tests with this seed, as printed by a run that failed
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Run only the tests whose names contain this
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Test {
+    /// Runs each step, and ends with the first that fails.
+    pub fn run(self) -> Result<ExitCode> {
+        let seed = self.seed.unwrap_or_else(random_seed);
+        println!("seed {seed}: `cargo xtask test --seed {seed}` runs the generated tests like this again");
+        let begun = Instant::now();
+        for step in STEPS {
+            let line = format!("cargo {}", step.join(" "));
+            println!("== {line}");
+            let step_begun = Instant::now();
+            if !self.step(step, seed)? {
+                println!("== {line}: FAILED after {}", seconds(step_begun.elapsed()));
+                return Ok(ExitCode::FAILURE);
+            }
+            println!("== {}: {}", step[0], seconds(step_begun.elapsed()));
+        }
+        println!("== all of it: {}", seconds(begun.elapsed()));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn step(&self, step: &[&str], seed: u64) -> Result<bool> {
+        if step == ["xtask", "tidy"] {
+            return Ok(Tidy {}.run()? == ExitCode::SUCCESS);
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let mut command = Command::new(cargo);
+        command.args(step).current_dir(root()).stdin(Stdio::null()).envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
+        if step[0] == "test" {
+            command.args(&self.name);
+        }
+        Ok(command.status().with_context(|| format!("running cargo {}", step.join(" ")))?.success())
+    }
+}
+
+/// Not more than 32 bits, so that it is easily typed.
+fn random_seed() -> u64 {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    u64::from(nanos)
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}

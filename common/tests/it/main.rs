@@ -1,5 +1,8 @@
 //! The library on real servers.
 
+mod cache;
 mod catalog;
 mod model;
 mod replication;
+mod row_json;
+mod rules;

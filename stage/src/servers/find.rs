@@ -56,8 +56,14 @@ pub fn redis() -> Option<RedisBinary> {
 fn postgres_in(places: &[PathBuf]) -> impl Iterator<Item = PostgresBinaries> {
     places.iter().filter(|bin| bin.join("initdb").is_file()).filter_map(|bin| {
         let major = version_of(&bin.join("postgres"))?;
-        Some(PostgresBinaries { bin: bin.clone(), major })
+        Some(PostgresBinaries { bin: real(bin), major })
     })
+}
+
+/// The directory that `postgres` really lies in: a link to it in `/usr/local/bin` seldom has `psql` and the others beside it.
+fn real(bin: &Path) -> PathBuf {
+    let target = bin.join("postgres").canonicalize().ok().and_then(|program| Some(program.parent()?.to_owned()));
+    target.filter(|real| real.join("initdb").is_file()).unwrap_or_else(|| bin.to_owned())
 }
 
 fn postgres_places() -> Vec<PathBuf> {

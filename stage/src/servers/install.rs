@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
@@ -29,11 +30,15 @@ impl fmt::Display for Missing {
     }
 }
 
+/// Tests that run at once would get into each other's way at apt's lock.
+static ENSURING: Mutex<()> = Mutex::new(());
+
 /// Sees to it that Postgres and Redis are here: installs those that are missing with apt, as root or by sudo without a password.
 ///
 /// # Errors
 /// If apt is not here or may not be used, or has no version that is new enough: with one line for each that says what to install.
 pub fn ensure() -> Result<()> {
+    let _one_at_a_time = ENSURING.lock().unwrap_or_else(PoisonError::into_inner);
     let missing = missing();
     if missing.is_empty() {
         return Ok(());

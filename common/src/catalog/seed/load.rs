@@ -111,6 +111,7 @@ pub async fn generate(
 /// How many made rows there are, by the last one's id.
 async fn present(connection: &mut PgConnection) -> Result<u64, SeedError> {
     let last = sqlx::query_scalar!(
+        // not cached: it only says where to go on
         "select id from public.products where id >= $1 and id < $2 order by id desc limit 1",
         id_floor(0),
         id_floor(GENERATED_ROWS_MAX)
@@ -129,6 +130,7 @@ async fn copy_without_indexes(
     let mut transaction = in_time(connection.begin()).await?;
     // Those of constraints stay: they refuse rows, and grow at their ends.
     let indexes = sqlx::query!(
+        // not cached: what the table has
         r#"select indexrelid::regclass::text as "name!", pg_get_indexdef(indexrelid) as "definition!" from pg_index
            where indrelid = 'public.products'::regclass and not exists (select from pg_constraint where conindid = indexrelid)"#
     );

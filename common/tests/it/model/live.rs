@@ -212,9 +212,9 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Removes every key of the history.
+    /// Removes everything.
     pub async fn clear(&self) -> Result<(), LinkError> {
-        self.link.call(redis::cmd("DEL").arg(&self.names)).await
+        self.link.call(&redis::cmd("FLUSHALL")).await
     }
 
     async fn rewrite_run(&self, at: usize) -> Result<(), LinkError> {
