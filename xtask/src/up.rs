@@ -39,7 +39,7 @@ pub struct Up {
     /// How many API replicas to start, on ports from 8080 upwards
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     api: u16,
-    /// How many products to seed an empty catalogue with
+    /// How many products the catalogue is to have: fifteen that look real, the others generated
     #[arg(long, value_name = "N", default_value_t = seed::ROWS_DEFAULT, value_parser = seed::rows())]
     rows: u64,
     /// Use this Postgres instead of a private one, as a user who may create roles: its schema is migrated and, if empty, seeded
@@ -103,7 +103,8 @@ impl Up {
             None => build::workspace().await?,
         };
         let servers = Servers::start(place, self).await?;
-        say("up", &seed::if_empty(&servers.postgres_urls().superuser, self.rows).await?);
+        let seeded = seed::fill(&servers.postgres_urls().superuser, self.rows, |line| say("up", line)).await?;
+        say("up", &seeded);
         let programs = Programs::plan(self, place, &servers, directory)?;
         Ok((servers, programs))
     }

@@ -202,6 +202,7 @@ impl Writes {
 
 /// What a reader has to see in order to see the transaction that this session has just committed.
 async fn prove(session: &mut PgConnection, xid: &str) -> Result<WriteProof, DatabaseError> {
+    // not cached: it is the proof of a write.
     let after = sqlx::query!(r#"select pg_current_wal_insert_lsn()::text as "lsn!", freshline.source() as source"#);
     let after = after.fetch_one(session).await?;
     Ok(WriteProof {
