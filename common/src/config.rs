@@ -17,7 +17,9 @@ pub use fault::{Fault, Faults};
 pub use form::Word;
 pub use reader::{Reader, Unknown, unknown_names};
 pub use setting::{Default, Description, Optional, Setting, env_example, markdown_table};
-pub use shared::{DATABASE_URL, GRACE, LOG, LOG_FORMAT, MAX_STALENESS, NAMESPACE, REDIS_URL, STRIPES, Shared};
+pub use shared::{
+    ABSENT_TTL, DATABASE_URL, GRACE, LEASE_TTL, LOG, LOG_FORMAT, MAX_STALENESS, NAMESPACE, REDIS_URL, STRIPES, Shared, VALUE_TTL,
+};
 pub use vars::{Environment, Vars};
 
 /// What the name of every variable begins with.

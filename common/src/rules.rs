@@ -14,17 +14,22 @@
 //! ]
 //! ```
 
+mod bind;
 mod fault;
 mod live;
 mod parse;
 mod plan;
+mod rows;
 mod table;
 mod template;
 mod validate;
+mod watched;
 
+pub use bind::Unbound;
 pub use fault::{RuleFault, RuleFaults};
 pub use live::{LiveColumn, LivePartition, LiveSchema, LiveTable, Publication, PublishedTable, SchemaUnread};
-pub use plan::{Image, Keys, Missing, TablePlan, Unbound};
+pub use plan::{Keys, TablePlan};
+pub use rows::{Image, Missing};
 pub use table::{Action, TableName};
 pub use validate::Finding;
 

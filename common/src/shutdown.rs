@@ -215,7 +215,10 @@ mod tests {
     #[tokio::test]
     async fn a_panic_surfaces_under_the_name_of_its_task() {
         let mut tasks = Tasks::new();
-        tasks.spawn("decode", async { Ok::<_, TaskError>(assert!(std::env::args().count() == 0, "boom")) });
+        tasks.spawn("decode", async {
+            assert!(std::env::args().count() == 0, "boom");
+            Ok::<_, TaskError>(())
+        });
         let failed = drain(tasks, GRACE, None).await.expect_err("it panicked");
         let told = chain(&failed);
         assert!(told.contains("decode") && told.contains("boom"), "{told}");

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::database::{Login, migrate, set_password};
 use crate::servers::{self, Home, Postgres, PostgresOptions, Redis, RedisOptions};
 use crate::until::{Probe, until};
-use crate::{Launch, Proxy, workspace_binary};
+use crate::{Launch, Proxy, RuleCutter, workspace_binary};
 
 /// The database that each test's own is copied from.
 const TEMPLATE: &str = "freshline_template";
@@ -127,6 +127,11 @@ impl Stage {
     /// A proxy before this test's Redis.
     pub async fn redis_proxy(&self) -> Proxy {
         Proxy::to(local(self.redis.port())).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// A proxy before this test's Redis that cuts these rules out of the scripts.
+    pub async fn rule_cutter(&self, rules: &[&str]) -> RuleCutter {
+        RuleCutter::to(local(self.redis.port()), rules).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// A proxy before the Postgres of this test.

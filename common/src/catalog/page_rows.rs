@@ -2,6 +2,10 @@
 //!
 //! A condition that may be absent (`$1 is null or …`) would cost the index as soon as Postgres keeps a plan for all parameters. So each
 //! statement has all of its conditions, always: the first page goes on from a key before all others.
+//!
+//! Nor does one say `category = $4`: Postgres may then walk along the index of the order alone and throw away what is of other
+//! categories. With a plan for all parameters it read a whole table for a category without products (198,001 of 200,000 rows, on
+//! 15.18). Bounds on both sides, and an order that begins with the category, leave it the one index that has both.
 
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -10,15 +14,15 @@ use super::cursor::Cursor;
 use super::list::{List, Sort};
 use super::reads::ProvenRow;
 
-/// Statement parameters: `$1` id and `$3` key to go on after, `$2` how many rows, `$4` category.
+/// Parameters of the statement: `$1` id and `$3` key to go on after, `$2` how many rows, the last one the category.
 macro_rules! page_rows {
-    ($pool:expr, $column:literal, $direction:literal, $condition:literal, $($argument:expr),*) => {
+    ($pool:expr, $column:literal, $condition:literal, $order:literal, $direction:literal, $($argument:expr),*) => {
         sqlx::query!(
             r#"select pg_current_snapshot()::text as "snapshot!", current_setting('freshline.source', true) as source,
                       p.id as "id?", p.key as "key?"
                from (values (true)) as one (row) left join lateral (
-                   select id, "# + $column + " as sorted, " + $column + "::text as key from public.products where " + $condition + "
-                   order by " + $column + $direction + ", id" + $direction + " limit $2
+                   select id, "# + $column + " as sorted, " + $column + "::text as key from public.products
+                   where " + $condition + " order by " + $order + " limit $2
                ) p on true order by p.sorted" + $direction + ", p.id" + $direction,
             $($argument),*
         )
@@ -31,42 +35,89 @@ macro_rules! page_rows {
 /// The rows of a page and one more, which tells whether there is a next page: their ids, and what they are sorted by.
 pub(super) async fn page_rows(pool: &PgPool, list: &List) -> sqlx::Result<Vec<ProvenRow<Option<(Uuid, String)>>>> {
     let count = i64::from(list.limit()) + 1;
-    let (id, key) = (list.cursor().map(Cursor::id), list.cursor().map(Cursor::key));
-    let (lowest, highest) = (id.unwrap_or(Uuid::nil()), id.unwrap_or(Uuid::max()));
+    let key = list.cursor().map(Cursor::key);
+    let (from_lowest, from_highest) = match list.cursor().map(Cursor::id) {
+        Some(id) => (id, id),
+        None => (Uuid::nil(), Uuid::max()),
+    };
     match (list.sort(), list.category()) {
-        (Sort::Newest, None) => page_rows!(pool, "id", " desc", "id < $1", highest, count),
+        (Sort::Newest, None) => {
+            page_rows!(pool, "id", "id < $1", "id desc", " desc", from_highest, count)
+        }
         (Sort::Newest, Some(category)) => {
-            page_rows!(pool, "id", " desc", "category = $3 and id < $1", highest, count, category)
+            page_rows!(
+                pool,
+                "id",
+                "(category, id) < ($3, $1) and category >= $3 and category <= $3",
+                "category desc, id desc",
+                " desc",
+                from_highest,
+                count,
+                category
+            )
         }
         (Sort::Price, None) => {
-            page_rows!(pool, "price", "", "(price, id) > ($3::text::numeric, $1)", lowest, count, key.unwrap_or("-1"))
+            let key = key.unwrap_or("-1");
+            page_rows!(pool, "price", "(price, id) > ($3::text::numeric, $1)", "price, id", "", from_lowest, count, key)
         }
         (Sort::Price, Some(category)) => {
             let key = key.unwrap_or("-1");
-            page_rows!(pool, "price", "", "category = $4 and (price, id) > ($3::text::numeric, $1)", lowest, count, key, category)
+            page_rows!(
+                pool,
+                "price",
+                "(category, price, id) > ($4, $3::text::numeric, $1) and category >= $4 and category <= $4",
+                "category, price, id",
+                "",
+                from_lowest,
+                count,
+                key,
+                category
+            )
         }
         (Sort::PriceDescending, None) => {
-            page_rows!(pool, "price", " desc", "(price, id) < ($3::text::numeric, $1)", highest, count, key.unwrap_or("Infinity"))
+            let key = key.unwrap_or("Infinity");
+            page_rows!(
+                pool,
+                "price",
+                "(price, id) < ($3::text::numeric, $1)",
+                "price desc, id desc",
+                " desc",
+                from_highest,
+                count,
+                key
+            )
         }
         (Sort::PriceDescending, Some(category)) => {
             let key = key.unwrap_or("Infinity");
             page_rows!(
                 pool,
                 "price",
+                "(category, price, id) < ($4, $3::text::numeric, $1) and category >= $4 and category <= $4",
+                "category desc, price desc, id desc",
                 " desc",
-                "category = $4 and (price, id) < ($3::text::numeric, $1)",
-                highest,
+                from_highest,
                 count,
                 key,
                 category
             )
         }
         (Sort::Name, None) => {
-            page_rows!(pool, "name", "", "(name, id) > ($3, $1)", lowest, count, key.unwrap_or_default())
+            let key = key.unwrap_or_default();
+            page_rows!(pool, "name", "(name, id) > ($3, $1)", "name, id", "", from_lowest, count, key)
         }
         (Sort::Name, Some(category)) => {
             let key = key.unwrap_or_default();
-            page_rows!(pool, "name", "", "category = $4 and (name, id) > ($3, $1)", lowest, count, key, category)
+            page_rows!(
+                pool,
+                "name",
+                "(category, name, id) > ($4, $3, $1) and category >= $4 and category <= $4",
+                "category, name, id",
+                "",
+                from_lowest,
+                count,
+                key,
+                category
+            )
         }
     }
 }

@@ -2,9 +2,23 @@
 
 /// Every name, without its prefix. [`super::Setting`] does not compile under a name that is missing here.
 pub(super) const ALL: &[&str] = &[
+    "ABSENT_TTL_MS",
+    "API_ADDRESS",
+    "API_BODY_MAX_BYTES",
+    "API_BODY_MS",
+    "API_BUSY_WAIT_MS",
+    "API_CONNECTIONS_MAX",
+    "API_IDLE_MS",
+    "API_LAME_DUCK_MS",
+    "API_READ_SESSIONS_MAX",
+    "API_REDIS_DEADLINE_MS",
+    "API_SESSION_WAIT_MS",
+    "API_STATEMENT_MS",
+    "API_WRITE_SESSIONS_MAX",
     "DATABASE_URL",
     "GRACE_MS",
     "INVALIDATOR_ADDRESS",
+    "LEASE_TTL_MS",
     "LOG",
     "LOG_FORMAT",
     "MAX_STALENESS_MS",
@@ -17,6 +31,7 @@ pub(super) const ALL: &[&str] = &[
     "RULES",
     "SLOT",
     "STRIPES",
+    "VALUE_TTL_MS",
 ];
 
 /// Whether a setting of this name exists. A loop over bytes, because it runs in constants.

@@ -37,6 +37,26 @@ pub const MAX_STALENESS: Setting<Duration> = Setting::millis(
 )
 .or("5000");
 
+/// How long a value stays.
+pub const VALUE_TTL: Setting<Duration> = Setting::millis(
+    "VALUE_TTL_MS",
+    1000..=604_800_000,
+    "How long a value stays in Redis unless it changes, give or take 10 %.",
+)
+.or("600000");
+
+/// How long it is known that a row does not exist.
+pub const ABSENT_TTL: Setting<Duration> =
+    Setting::millis("ABSENT_TTL_MS", 1000..=604_800_000, "How long it stays in Redis that there is no such row.").or("60000");
+
+/// How long somebody may take to fill a key.
+pub const LEASE_TTL: Setting<Duration> = Setting::millis(
+    "LEASE_TTL_MS",
+    1000..=5000,
+    "How long the right to fill a key is held at most; above the time that one read of Postgres takes.",
+)
+.or("2000");
+
 /// What to log.
 pub const LOG: Setting<String> = Setting::log_filter("LOG", "What to log.").or("info");
 

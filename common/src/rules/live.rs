@@ -191,7 +191,7 @@ async fn read_table(connection: &mut PgConnection, publication: &str, name: &Tab
     };
     Ok(Some(LiveTable {
         columns: read_columns(connection, id).await?,
-        published: read_published(connection, publication, name).await?,
+        published: read_published(connection, publication, id).await?,
         below: read_below(connection, id).await?,
         identity: parse_identity(&sql_name, &identity)?,
         name: TableName { schema: schema.into(), name: table.into() },
@@ -225,20 +225,25 @@ async fn read_columns(connection: &mut PgConnection, table: i64) -> Result<Vec<L
     Ok(rows.into_iter().map(column).collect())
 }
 
-/// Column lists and row filters came with Postgres 15. Asking for them by way of JSON lets one query do for 14 as well.
+/// Column lists and row filters came with Postgres 15; asking for them by way of JSON lets one query do for 14 as well. Generated
+/// columns are streamed from 18 on, but some versions before it list them (seen on 15.18).
 async fn read_published(
     connection: &mut PgConnection,
     publication: &str,
-    name: &TableName,
+    table: i64,
 ) -> Result<Option<PublishedTable>, SchemaUnread> {
     let row: Option<(Option<Vec<String>>, Option<String>)> = sqlx::query_as(
-        "select case when jsonb_typeof(row -> 'attnames') = 'array'
-                     then array(select jsonb_array_elements_text(row -> 'attnames')) end, row ->> 'rowfilter'
-         from (select to_jsonb(p) as row from pg_publication_tables p where pubname = $1 and schemaname = $2 and tablename = $3) t",
+        "select case when jsonb_typeof(row -> 'attnames') = 'array' then array(
+                    select a.attname::text from pg_attribute a
+                    where a.attrelid = c.oid and row -> 'attnames' ? a.attname
+                      and (a.attgenerated = '' or current_setting('server_version_num')::int >= 180000)
+                    order by a.attnum) end, row ->> 'rowfilter'
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         join (select to_jsonb(p) as row, * from pg_publication_tables p) t on schemaname = nspname and tablename = relname
+         where pubname = $1 and c.oid = $2::oid",
     )
     .bind(publication)
-    .bind(&*name.schema)
-    .bind(&*name.name)
+    .bind(table)
     .fetch_optional(connection)
     .await
     .map_err(SchemaUnread::Query)?;

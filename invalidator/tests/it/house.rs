@@ -6,7 +6,7 @@ use freshline::coherence::{
     CacheKey, Control, ETag, Entry, EntryId, Fill, Filling, Grounds, Lease, LeaseToken, Link, Proof, Reading, Refusal, Scripts,
     Source, Stripes, Tag, TagReading, TagStamp, TagVersion, Wanted,
 };
-use stage::{Launch, Login, Process, Stage};
+use stage::{Launch, Login, Process, RuleCutter, Stage};
 
 /// How long a lease and an entry live here: longer than any test.
 const LIFETIME: Duration = Duration::from_secs(120);
@@ -16,6 +16,8 @@ pub struct House {
     pub stage: Stage,
     pub invalidator: Process,
     pub stripes: Stripes,
+    /// Stands between Redis and everybody here, and cuts rules out of the scripts.
+    cutter: Option<RuleCutter>,
 }
 
 /// A lease that has been granted, and not yet used.
@@ -30,23 +32,33 @@ impl House {
         Self::on(Stage::new().await).await
     }
 
-    /// On a server of its own.
-    pub async fn own() -> Self {
-        Self::on(Stage::own().await).await
+    /// On a server of its own, with these rules cut out of the scripts for all who use them.
+    pub async fn own_without(rules: &[&str]) -> Self {
+        let stage = Stage::own().await;
+        let cutter = if rules.is_empty() { None } else { Some(stage.rule_cutter(rules).await) };
+        Self::start(stage, cutter).await
     }
 
     /// On this stage, once the cache is open.
     pub async fn on(stage: Stage) -> Self {
-        let invalidator = Process::start(launch(&stage)).expect("the invalidator starts");
+        Self::start(stage, None).await
+    }
+
+    async fn start(stage: Stage, cutter: Option<RuleCutter>) -> Self {
+        let url = stage.redis_url(Login::Invalidator);
+        let url = cutter.as_ref().map_or(url.clone(), |cutter| cutter.before(&url));
+        let invalidator = Process::start(launch(&stage).variable("FRESHLINE_REDIS_URL", url)).expect("the invalidator starts");
         let stripes = Stripes::new(stage.name(), 1).expect("a layout");
-        let house = Self { stage, invalidator, stripes };
+        let house = Self { stage, invalidator, stripes, cutter };
         house.opened().await;
         house
     }
 
     /// A new connection to Redis, as a client makes one after each failure.
     pub async fn link(&self) -> Link {
-        let client = redis::Client::open(self.stage.redis_url(Login::Superuser)).expect("a URL");
+        let url = self.stage.redis_url(Login::Superuser);
+        let url = self.cutter.as_ref().map_or(url.clone(), |cutter| cutter.before(&url));
+        let client = redis::Client::open(url).expect("a URL");
         Link::connect(&client, Duration::from_secs(5)).await.expect("Redis answers")
     }
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::change::Value;
+use crate::{
+    change::{Relation, Row, Value},
+    rules::{Rules, Unbound},
+};
 
 const RULES: &str = r#"
 [[table]]

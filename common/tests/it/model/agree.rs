@@ -30,9 +30,9 @@ pub struct Disagreement {
     model: String,
 }
 
-/// Plays `history` under a namespace of its own.
-pub async fn play(link: &Link, namespace: &str, history: &History, seen: &mut Seen) -> Result<(), Disagreement> {
-    let universe = history.universe(namespace);
+/// Plays `history` on a Redis that nobody else uses.
+pub async fn play(link: &Link, history: &History, seen: &mut Seen) -> Result<(), Disagreement> {
+    let universe = history.universe();
     let live = Live::new(link, &universe);
     let outcome = play_on(&live, history, seen).await;
     live.clear().await.expect("Redis removes keys");
@@ -84,10 +84,19 @@ fn padded(drawn: &[Version]) -> Vec<Version> {
 }
 
 impl History {
-    fn universe(&self, namespace: &str) -> Universe {
-        let stripes = Stripes::new(namespace, self.stripe_count).expect("a layout");
+    fn universe(&self) -> Universe {
+        let stripes = Stripes::new("model", self.stripe_count).expect("a layout");
         let (xid_base, lsn_base, at_base) = self.bases;
         Universe { stripes, xid_base, lsn_base, at_base }
+    }
+}
+
+impl Disagreement {
+    /// The last step, and what Redis made of it.
+    pub fn gist(&self) -> String {
+        let step = self.trace.last().map(|(call, _)| format!("{call:?}")).unwrap_or_default();
+        let name = step.split('(').next().unwrap_or_default();
+        format!("{name}: Redis {}", if self.redis.starts_with("answered") { &self.redis } else { "holds something else" })
     }
 }
 

@@ -160,9 +160,11 @@ impl Reply {
             Self::Leases(Ok(grant)) => grant.outcomes.iter().map(|outcome| outcome.word()).collect(),
             Self::Fills(outcomes) => outcomes.iter().map(|outcome| outcome.word()).collect(),
             Self::Applied { removed: 0, replaced: 0 } => ["apply: nothing there"].into(),
-            Self::Applied { removed, replaced } => {
-                [("apply: removed", removed), ("apply: replaced", replaced)].into_iter().filter(|(_, n)| **n > 0).map(|(word, _)| word).collect()
-            }
+            Self::Applied { removed, replaced } => [("apply: removed", removed), ("apply: replaced", replaced)]
+                .into_iter()
+                .filter(|(_, n)| **n > 0)
+                .map(|(word, _)| word)
+                .collect(),
             Self::Published(answer) => [if answer.is_ok() { "publish: published" } else { "publish: closed" }].into(),
             Self::Settled(Ok(0)) => ["settle: nothing left"].into(),
             Self::Settled(answer) => [if answer.is_ok() { "settle: something left" } else { "settle: closed" }].into(),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     call::{At, Blow, Call, Place, State},
-    compare::{Lsn, Proof, Snap, unseen},
+    compare::{Lsn, Proof, Snap, unseen, visible},
     operations::{Change, Opening, Touch},
     state::{Cell, Ctl, Dep, Fences, Gen, Id, Key, Lease, Src, Tag, Token, Value, Version},
     universe::{LSNS, SOURCES, Universe, XIDS},
@@ -255,6 +255,18 @@ impl<'a> Maker<'a> {
         self.snap(xmax, running)
     }
 
+    /// A snapshot that sees what the lease was told, and yet lacks one transaction that the lease's snapshot sees.
+    fn snap_lacking(&mut self, lease: &Lease) -> Snap {
+        let mut snap = self.snap_seeing(lease);
+        let seen = |xid: &u64| visible(*xid, &lease.snap) && !lease.xids.contains(xid);
+        let seen: Vec<_> = (self.universe.xid_base..lease.snap.xmax).filter(seen).collect();
+        if !seen.is_empty() {
+            snap.xip.insert(self.one_of(&seen));
+            snap.xmin = snap.xmin.min(*snap.xip.first().expect("one at least"));
+        }
+        snap
+    }
+
     fn snap_around(&mut self, base: Option<&Snap>) -> Snap {
         match base {
             Some(base) if !self.once_in(4) => self.snap_after(base),
@@ -328,7 +340,8 @@ impl<'a> Maker<'a> {
             _ => self.one_of(&past[past.len().saturating_sub(4)..]),
         };
         let generation = lease.map(|lease| lease.generation).unwrap_or_else(|| self.any_generation());
-        let proof = match (self.below(4), lease) {
+        let proof = match (self.below(5), lease) {
+            (4, Some(lease)) => Proof::Snap(self.snap_lacking(lease)),
             (3, lease) => Proof::Lsn(lease.map_or(self.universe.lsn_base, |lease| (lease.hi + self.below(3) as u64).saturating_sub(1))),
             (0 | 1, Some(lease)) => Proof::Snap(self.snap_seeing(lease)),
             (_, lease) => Proof::Snap(self.snap_around(lease.map(|lease| &lease.snap))),

@@ -4,7 +4,8 @@ use std::{cell::Cell as StdCell, cell::RefCell, collections::BTreeMap, time::Dur
 
 use bytes::Bytes;
 use freshline::coherence::{
-    self as real, Applied, ETag, Entry, Fill, Filling, Generation, Link, LinkError, Open, Progress, RedisTime, Scripts, TagStamp, Touched, Wanted,
+    self as real, Applied, ETag, Entry, Fill, Filling, Generation, Link, LinkError, Open, Progress, RedisTime, Scripts, TagStamp,
+    Touched, Wanted,
 };
 
 use super::{
@@ -57,8 +58,10 @@ impl<'a> Live<'a> {
             Call::Tag(at, tags) => self.tag(*at, tags).await,
             Call::Lease(at, wanted) => self.lease(*at, wanted).await,
             Call::Fill(at, source, fillings) => {
-                let fillings: Vec<_> =
-                    fillings.iter().map(|(key, token, value)| (Universe::key_name(*key), universe::token(*token), encoded(value))).collect();
+                let fillings: Vec<_> = fillings
+                    .iter()
+                    .map(|(key, token, value)| (Universe::key_name(*key), universe::token(*token), encoded(value)))
+                    .collect();
                 let fillings: Vec<_> =
                     fillings.iter().map(|(key, token, entry)| Filling { key, token: *token, ttl: VALUE_TTL, entry }).collect();
                 let source = &SOURCES[usize::from(source.0)];
@@ -73,7 +76,8 @@ impl<'a> Live<'a> {
             Call::Unlink(_, keys, tags) => self.unlink(keys, tags).await,
             Call::Publish(at, generation, snap, pos, time) => {
                 let snapshot = universe::snapshot(snap);
-                let progress = Progress { snapshot: &snapshot, position: universe::lsn(*pos), at: time.map(RedisTime::from_micros) };
+                let progress =
+                    Progress { snapshot: &snapshot, position: universe::lsn(*pos), at: time.map(RedisTime::from_micros) };
                 let answer = self.scripts().publish(self.stripe(*at), universe::generation(*generation), progress).await?;
                 Ok(Reply::Published(answer.map(|snapshot| universe::snap_of(&snapshot)).map_err(closed)))
             }
@@ -95,15 +99,17 @@ impl<'a> Live<'a> {
         let names: Vec<_> = tags.iter().map(|tag| Universe::tag_name(*tag)).collect();
         let names: Vec<_> = names.iter().collect();
         let answer = self.scripts().tag(self.stripe(at), &names, TAG_TTL).await?;
-        Ok(Reply::Tags(answer.map_err(closed).map(|grant| TagGrant {
-            generation: known(grant.generation),
-            snap: universe::snap_of(&grant.snapshot),
-            hi: grant.hi.get(),
-            tags: grant
-                .tags
-                .iter()
-                .map(|(version, xids)| (Version(*version.as_bytes()), xids.iter().map(|xid| xid.get()).collect()))
-                .collect(),
+        Ok(Reply::Tags(answer.map_err(closed).map(|grant| {
+            TagGrant {
+                generation: known(grant.generation),
+                snap: universe::snap_of(&grant.snapshot),
+                hi: grant.hi.get(),
+                tags: grant
+                    .tags
+                    .iter()
+                    .map(|(version, xids)| (Version(*version.as_bytes()), xids.iter().map(|xid| xid.get()).collect()))
+                    .collect(),
+            }
         })))
     }
 
@@ -150,8 +156,11 @@ impl<'a> Live<'a> {
 
     async fn open(&self, at: usize, opening: &Opening) -> Result<Reply, LinkError> {
         let snapshot = universe::snapshot(&opening.snap);
-        let fences =
-            opening.fences.iter().map(|(dep, xids)| (Universe::field(*dep), xids.iter().map(|x| universe::xid(*x)).collect())).collect();
+        let fences = opening
+            .fences
+            .iter()
+            .map(|(dep, xids)| (Universe::field(*dep), xids.iter().map(|x| universe::xid(*x)).collect()))
+            .collect();
         let opening = real::Opening {
             expected: opening.expected.map(universe::generation),
             generation: universe::generation(opening.generation),
@@ -203,9 +212,9 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Removes every key of the history.
+    /// Removes everything.
     pub async fn clear(&self) -> Result<(), LinkError> {
-        self.link.call(redis::cmd("DEL").arg(&self.names)).await
+        self.link.call(&redis::cmd("FLUSHALL")).await
     }
 
     async fn rewrite_run(&self, at: usize) -> Result<(), LinkError> {
@@ -272,7 +281,11 @@ pub fn body(id: Id) -> Bytes {
 
 /// The whole entry of which the model knows this much.
 pub fn encoded(value: &Value) -> Vec<u8> {
-    let stamp = |n: u16| TagStamp { stripe: n, generation: Generation::from_bytes([7; 16]), version: real::TagVersion::from_bytes([9; 16]) };
+    let stamp = |n: u16| TagStamp {
+        stripe: n,
+        generation: Generation::from_bytes([7; 16]),
+        version: real::TagVersion::from_bytes([9; 16]),
+    };
     let entry = Entry {
         id: universe::entry_id(value.id),
         generation: universe::generation(value.generation),
@@ -289,7 +302,11 @@ pub fn encoded(value: &Value) -> Vec<u8> {
 }
 
 fn applied(change: Change) -> Applied {
-    Applied { generation: change.generation.map(universe::generation), xid: universe::xid(change.xid), end: universe::lsn(change.end) }
+    Applied {
+        generation: change.generation.map(universe::generation),
+        xid: universe::xid(change.xid),
+        end: universe::lsn(change.end),
+    }
 }
 
 fn known(generation: Generation) -> super::state::Gen {

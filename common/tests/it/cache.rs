@@ -1,0 +1,12 @@
+//! The read path on a real Redis. The change stream is played by hand, and Postgres is made up: see [`rig`].
+
+mod coalescing;
+mod faults;
+mod garbage;
+mod hits;
+mod leases;
+mod many;
+mod pages;
+mod proofs;
+mod rig;
+mod told;
