@@ -13,8 +13,8 @@ const ROOMS: [&str; 3] = ["common/src/catalog", "warmer/src/", "api/src/"];
 /// What the statement asks for.
 const PROOF: &str = "pg_current_snapshot()";
 
-/// What a comment says, on the line of the literal or up to three lines before it, that excuses a statement.
-const EXCUSE: &str = "not cached:";
+/// What a comment says, on the line of the literal or in the lines before it, that excuses a statement.
+const EXCUSE: &str = "not cached";
 
 /// How far before its literal an excuse may stand, in lines.
 const EXCUSE_DISTANCE_MAX: usize = 3;
@@ -27,7 +27,7 @@ pub fn check(file: &File, lexed: &Lexed) -> Vec<Complaint> {
     let statements = lexed.literals.iter().filter(|literal| literal.line < lexed.tests_from && selects(&literal.text));
     let unproven = statements.filter(|literal| !literal.text.contains(PROOF) && !excused(&file.text, literal));
     let advice =
-        format!("select {PROOF} in the same statement; if what is read is never cached, say so before it: `// {EXCUSE} why`");
+        format!("select {PROOF} in the same statement; if what is read is never cached, say so before it: `// {EXCUSE}: why`");
     unproven.map(|literal| Complaint::new(file, literal.line, advice.clone())).collect()
 }
 

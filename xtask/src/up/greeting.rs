@@ -35,7 +35,7 @@ async fn oldest_product(state: &State) -> Result<Option<String>> {
     let url = &state.postgres.as_ref().context("the URLs are known by now")?.superuser;
     let mut connection = PgConnection::connect(url).await.context("asking for a product")?;
     let id =
-        sqlx::query_scalar("select id::text from products order by created_at, id limit 1").fetch_optional(&mut connection).await?;
+        sqlx::query_scalar("select id::text from products order by id limit 1").fetch_optional(&mut connection).await?;
     connection.close().await?;
     Ok(id)
 }
