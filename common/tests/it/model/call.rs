@@ -17,6 +17,7 @@ pub enum Call {
     Tag(At, Vec<Tag>),
     Lease(At, Vec<(Key, Option<Id>, Token)>),
     Fill(At, Src, Vec<(Key, Token, Value)>),
+    GiveBack(At, Vec<(Key, Token)>),
     Apply(At, Change, Vec<Touch>),
     Raise(At, Gen, Lsn),
     Unlink(At, Vec<Key>, Vec<(Tag, Version)>),
@@ -86,6 +87,10 @@ impl State {
             Call::Fill(at, source, fillings) => {
                 let fill = |(key, token, entry): &(_, _, _)| self.stripes[*at].fill(*source, *key, *token, entry);
                 Reply::Fills(fillings.iter().map(fill).collect())
+            }
+            Call::GiveBack(at, leases) => {
+                leases.iter().for_each(|(key, token)| self.stripes[*at].give_back(*key, *token));
+                Reply::Done
             }
             Call::Apply(at, change, touched) => {
                 let (removed, replaced) = self.stripes[*at].apply(*change, touched);

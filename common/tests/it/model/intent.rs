@@ -330,7 +330,11 @@ impl<'a> Maker<'a> {
         let all = if leased.is_empty() { self.keys(at) } else { leased };
         let keys = if self.once_in(3) { self.some_of(&all) } else { vec![self.one_of(&all)] };
         let source = self.source(self.ctl(at).map(|ctl| ctl.source));
-        Call::Fill(at, source, keys.into_iter().map(|key| self.filling(at, key)).collect())
+        let fillings: Vec<_> = keys.into_iter().map(|key| self.filling(at, key)).collect();
+        if self.once_in(10) {
+            return Call::GiveBack(at, fillings.into_iter().map(|(key, token, _)| (key, token)).collect());
+        }
+        Call::Fill(at, source, fillings)
     }
 
     fn filling(&mut self, at: At, key: Key) -> (Key, Token, Value) {

@@ -73,6 +73,11 @@ impl<'a> Live<'a> {
                 let outcomes = self.scripts().fill(self.stripe(*at), source, &fillings).await?;
                 Ok(Reply::Fills(outcomes.into_iter().map(filled).collect()))
             }
+            Call::GiveBack(at, leases) => {
+                let names: Vec<_> = leases.iter().map(|(key, token)| (Universe::key_name(*key), universe::token(*token))).collect();
+                let leases: Vec<_> = names.iter().map(|(key, token)| (key, *token)).collect();
+                self.scripts().give_back(self.stripe(*at), &leases).await.map(|()| Reply::Done)
+            }
             Call::Apply(at, change, touched) => self.apply(*at, *change, touched).await,
             Call::Raise(at, generation, end) => {
                 let command = self.scripts().raise(self.stripe(*at), universe::generation(*generation), universe::lsn(*end));

@@ -141,6 +141,13 @@ impl Stripe {
         FillOutcome::Filled
     }
 
+    /// A lease that will not be used; its end is as if it had run out.
+    pub fn give_back(&mut self, key: Key, token: Token) {
+        if self.leases[&key].held().is_some_and(|lease| lease.token == token) {
+            *self.lease(key) = Cell::Absent;
+        }
+    }
+
     /// How many values were removed, and how many replaced.
     pub fn apply(&mut self, change: Change, touched: &[Touch]) -> (u64, u64) {
         let (mut removed, mut replaced) = (0, 0);
