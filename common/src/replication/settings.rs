@@ -70,7 +70,7 @@ impl fmt::Display for SlotName {
 }
 
 /// Which stream to follow, and within which bounds.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StreamSettings {
     /// The server, as SQL connections reach it too. Its role needs REPLICATION.
     pub server: PgConnectOptions,
@@ -87,6 +87,13 @@ pub struct StreamSettings {
     pub server_timeout: Duration,
     /// The longest message that is accepted, in bytes. A change is one message, the row before included.
     pub message_len_max: usize,
+}
+
+impl fmt::Debug for StreamSettings {
+    // Without the server's address, whose Debug shows the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamSettings").field("slot", &self.slot).field("publication", &self.publication).finish_non_exhaustive()
+    }
 }
 
 impl StreamSettings {
@@ -210,6 +217,12 @@ mod tests {
         assert_eq!(config.tls.mode, SslMode::VerifyFull);
         assert_eq!(config.tls.ca_pem_path, Some("/etc/ca.pem".into()));
         assert_eq!(config.publication.names(), ["\"Fresh, \"\"line\"\"\""]);
+    }
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let shown = format!("{:?}", settings("postgres://u:hunter2@h/d"));
+        assert!(shown.contains("freshline") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]
