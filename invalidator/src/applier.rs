@@ -18,6 +18,9 @@ use crate::{
 
 /// Without a snapshot of the primary for so long, changes are no longer remembered one by one (protocol.md, open).
 pub const BLIND_AFTER: Duration = Duration::from_secs(2);
+/// Without one for so long the session ends. A fast shutdown of Postgres waits until its last commits are acknowledged, which they are
+/// only when they are seen, which a server that is shutting down does not show.
+pub const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// How long to wait before asking a Redis again that refused.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -99,6 +102,9 @@ pub enum ApplyError {
     /// The primary crashed or was promoted: xids may mean other transactions from here on.
     #[error("the primary's history changed from {from} to {to}")]
     SourceChanged { from: Source, to: Source },
+    /// The primary has not been seen for so long that the session has to end: a server that is shutting down waits for it.
+    #[error("the primary has not answered a poll for {} s", SILENT_AFTER.as_secs())]
+    PrimarySilent,
     /// The cache belongs to a later timeline of this system.
     #[error("this primary was deposed: the cache follows a later timeline than {0}")]
     Deposed(Source),
@@ -107,7 +113,7 @@ pub enum ApplyError {
 impl Classified for ApplyError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Stopped | Self::SourceChanged { .. } => Kind::Transient,
+            Self::Stopped | Self::SourceChanged { .. } | Self::PrimarySilent => Kind::Transient,
             Self::Redis(error) => error.kind(),
             Self::Deposed(_) => Kind::Permanent,
         }
@@ -117,7 +123,7 @@ impl Classified for ApplyError {
         match self {
             Self::Deposed(_) => Some("point FRESHLINE_DATABASE_URL at the primary that was promoted".into()),
             Self::Redis(error) => error.remedy(),
-            Self::Stopped | Self::SourceChanged { .. } => None,
+            Self::Stopped | Self::SourceChanged { .. } | Self::PrimarySilent => None,
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::{
-    applier::{Applier, ApplyError, Replicas, Session},
+    applier::{Applier, ApplyError, Replicas, SILENT_AFTER, Session},
     apply::Giant,
     plan::Planner,
     poll::Polls,
@@ -163,6 +163,7 @@ async fn drive(
     let mut polls = applier.polls.clone();
     let mut giant: Option<Giant> = None;
     loop {
+        let silent_after = SILENT_AFTER.saturating_sub(applier.poll_age());
         tokio::select! {
             biased; // a backlog must not keep the polls from being heard: at most one is pending
             poll = polls.next() => {
@@ -171,6 +172,7 @@ async fn drive(
                 }
                 applier.report(readiness);
             }
+            () = tokio::time::sleep(silent_after) => return Err(ApplyError::PrimarySilent),
             batch = work.recv() => match batch {
                 Some(batch) => applier.apply(batch, &mut giant).await?,
                 None => return Ok(()),

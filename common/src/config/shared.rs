@@ -55,7 +55,9 @@ pub const LEASE_TTL: Setting<Duration> = Setting::millis(
 .or("2000");
 
 /// What to log.
-pub const LOG: Setting<String> = Setting::log_filter("LOG", "What to log.").or("info");
+///
+/// The replication client logs an error at each disconnect, which is told once already, with what is done about it.
+pub const LOG: Setting<String> = Setting::log_filter("LOG", "What to log.").or("info,pgwire_replication=off");
 
 /// How to log it.
 pub const LOG_FORMAT: Setting<LogFormat> =

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshline::coherence::{CacheKey, Fill, Generation, Refusal, Tag};
-use stage::{Process, Stage};
+use stage::{Process, Stage, servers::Shutdown};
 
 use crate::house::{House, launch};
 
@@ -59,6 +59,18 @@ async fn a_crash_of_postgres_opens_a_new_generation() {
     house.stage.sql("delete from products where sku = 'sku-1'").await;
     house.drained().await;
     assert_eq!(house.served(&key(), None).await, Err(Refusal::Missing));
+}
+
+#[tokio::test]
+async fn a_fast_shutdown_of_postgres_does_not_wait_for_ever() {
+    let house = own_house().await;
+    let before = cached(&house).await;
+    // The last commit may never be seen visible, and so never be acknowledged: the walsender would wait for that.
+    house.stage.sql("update products set price = 12.50 where sku = 'sku-1'").await;
+    house.stage.postgres().restart(Shutdown::Fast).await.expect("restarted");
+    reopened(&house, before).await;
+    cached(&house).await;
+    assert_eq!(house.served(&key(), None).await, Ok(Some("12.50".into())));
 }
 
 #[tokio::test]

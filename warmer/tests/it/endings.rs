@@ -20,7 +20,7 @@ async fn a_run_that_is_asked_to_end_finishes_its_chunks_and_tells_what_was_done(
     let run = end(run).await;
     run.assert_code(1);
     let (filled, not_offered) = (run.counts["filled"], run.counts["not-offered"]);
-    assert!(filled >= 10 && filled < 5000, "{run:?}");
+    assert!((10..5000).contains(&filled), "{run:?}");
     assert_eq!(run.counts["ids"], filled + not_offered, "{run:?}");
     run.assert_said("it was asked to");
     assert_eq!(rig.assert_true(&ids).await, filled, "the summary is exact");
