@@ -34,8 +34,7 @@ pub fn addresses(state: &State) -> String {
 async fn oldest_product(state: &State) -> Result<Option<String>> {
     let url = &state.postgres.as_ref().context("the URLs are known by now")?.superuser;
     let mut connection = PgConnection::connect(url).await.context("asking for a product")?;
-    let id =
-        sqlx::query_scalar("select id::text from products order by id limit 1").fetch_optional(&mut connection).await?;
+    let id = sqlx::query_scalar("select id::text from products order by id limit 1").fetch_optional(&mut connection).await?;
     connection.close().await?;
     Ok(id)
 }

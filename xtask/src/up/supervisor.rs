@@ -62,9 +62,10 @@ impl<'a> Supervisor<'a> {
         let Some(ready) = stop.run_until_cancelled(self.until_ready()).await else { return Ok(()) };
         ready?;
         self.warm = Some(Process::start(self.programs.warm.clone())?);
-        self.state.ready = true;
         self.write_down().await?;
         greeting::print(self.place, &self.state).await?;
+        self.state.ready = true;
+        self.write_down().await?; // only now: whoever started this in the background shows what was printed so far
         stop.run_until_cancelled(self.watch()).await.unwrap_or(Ok(()))
     }
 
