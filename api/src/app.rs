@@ -23,9 +23,6 @@ use crate::{
     serve::serve,
 };
 
-/// When a caller may come again after Postgres was away, or had too much to do.
-pub const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 /// What a request is answered with.
 pub struct Services {
     /// Reads go through it.
@@ -68,8 +65,7 @@ impl App {
         let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
         let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, postgres };
         let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
-        let listener =
-            TcpListener::bind(address).await.with_context(|| format!("FRESHLINE_API_ADDRESS={address} cannot be bound"))?;
+        let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
         info!("listening on {}", listener.local_addr()?);
         let front = Front::new(router, readiness);
         Ok(Self { listener, front, connections, keeper, metrics, watch, stop: stop.clone() })

@@ -106,12 +106,14 @@ pub struct Params {
 impl Params {
     /// The parameters of this address, of which these are known.
     pub fn read(uri: &Uri, known: &'static [&'static str]) -> Self {
-        let pairs = match uri.query() {
-            None | Some("") => Vec::new(),
-            // Any text makes pairs, so there is nothing to be refused.
-            Some(_) => Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default(),
-        };
-        Self { pairs, known, faults: Vec::new() }
+        let (mut pairs, mut faults) = (Vec::new(), Vec::new());
+        if let Some(query) = uri.query() {
+            match Query::try_from_uri(uri) {
+                Ok(Query(read)) => pairs = read,
+                Err(_) => faults.push(Fault::new(parameter("?"), Some(query), "The query cannot be read.", remedy(known))),
+            }
+        }
+        Self { pairs, known, faults }
     }
 
     /// Takes a parameter; `None` where it is left out or, which is noted as a fault, cannot be read.

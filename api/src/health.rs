@@ -77,6 +77,10 @@ impl Watch {
     }
 
     async fn look(&mut self) {
+        // Postgres may take its time to say nothing, and one is enough.
+        if self.links.get().is_some() {
+            self.readiness.ready(SERVERS);
+        }
         let postgres = self.postgres_answers().await;
         self.tell(&postgres);
         match postgres {

@@ -12,11 +12,11 @@ use axum::{
 use freshline::telemetry::chain;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    header::{self, CACHE_CONTROL, CONTENT_TYPE},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tracing::error;
+use tracing::{debug, error, warn};
 use uuid::Uuid;
 
 /// The media type of every problem.
@@ -24,6 +24,9 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The header that carries a request's id, sent with every answer of 500 and above.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// When a caller may come again after Postgres was away, or had too much to do.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How much of a wrong value is shown, in characters.
 const VALUE_LEN_MAX: usize = 60;
@@ -174,10 +177,15 @@ impl Problem {
         problem.with_id(id)
     }
 
-    /// A failure that passes by itself: when to come again.
-    pub fn passing(subject: Subject, detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
-        let seconds = retry_after.as_secs().max(1);
-        Self::new(subject, detail).with_header(RETRY_AFTER, HeaderValue::from(seconds)).with_id(Uuid::now_v7())
+    /// A failure that passes by itself: when to come again. A request that was turned away is not news: there may be thousands, and
+    /// those who watch over a server log once that it is away. One that may have been carried out is.
+    pub fn passing(subject: Subject, detail: impl Into<Cow<'static, str>>, cause: &(dyn Error + 'static)) -> Self {
+        let id = Uuid::now_v7();
+        match subject {
+            Subject::Uncertain => warn!(request.id = %id, "request {id} may have been carried out: {}", chain(cause)),
+            _ => debug!(request.id = %id, "request {id} was turned away: {}", chain(cause)),
+        }
+        Self::new(subject, detail).with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs())).with_id(id)
     }
 
     /// The same, with a header.

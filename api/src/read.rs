@@ -24,6 +24,7 @@ use uuid::Uuid;
 use self::{
     answer::{Items, json, wrapped},
     asked::{AskedBatch, AskedList},
+    load::unread,
 };
 use crate::{
     app::Services,
@@ -36,7 +37,7 @@ use crate::{
 /// `GET /products/{id}`.
 pub async fn product(State(services): State<Arc<Services>>, Id(id): Id, asked: Asked) -> Result<Response, Problem> {
     let found = services.cache.get(&keys::product(id), &asked.want, || services.load_product(id)).await;
-    let found: Found<Bytes> = found.map_err(|error| services.unread(error))?;
+    let found: Found<Bytes> = found.map_err(unread)?;
     let provenance = Provenance::of(&found);
     let Some(body) = found.value else {
         let problem = Problem::new(Subject::NoProduct, format!("No product has the id {id}."));
@@ -57,7 +58,7 @@ pub async fn product(State(services): State<Arc<Services>>, Id(id): Id, asked: A
 pub async fn list(State(services): State<Arc<Services>>, AskedList { list, asked }: AskedList) -> Result<Response, Problem> {
     let (key, tags) = (keys::page(&list), [keys::page_tag(&list)]);
     let found = services.cache.get_tagged(&key, &tags, &asked.want, || services.load_page(&list)).await;
-    let mut found: Found<CachedPage> = found.map_err(|error| services.unread(error))?;
+    let mut found: Found<CachedPage> = found.map_err(unread)?;
     let CachedPage(Page { ids, next }) = found.value.take().unwrap_or(CachedPage(Page { ids: Vec::new(), next: None }));
     let rows = services.rows(&ids, &asked).await?;
 
@@ -87,6 +88,6 @@ impl Services {
         }
         let keys: Vec<_> = ids.iter().map(|id| keys::product(*id)).collect();
         let load = |missing: Vec<usize>| self.load_products(missing.into_iter().filter_map(|at| ids.get(at).copied()).collect());
-        self.cache.get_many(&keys, &asked.want, load).await.map_err(|error| self.unread(error))
+        self.cache.get_many(&keys, &asked.want, load).await.map_err(unread)
     }
 }

@@ -27,6 +27,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection that was accepted last has to show its request, which came before it was accepted.
 const LAST_WORD: Duration = Duration::from_millis(50);
 
+/// The most bytes that a head may have, and that are kept of an answer whose caller does not take it. A batch's is below 4 kB.
+const BUFFER_MAX: usize = 64 * 1024;
+
 /// Kept of the process's grace for ending everything else.
 const MARGIN: Duration = Duration::from_millis(500);
 
@@ -114,7 +117,7 @@ async fn connection(stream: TcpStream, front: Front, idle: Duration, closing: Ca
     }
     let service = service_fn(|request: http::Request<Incoming>| front.answer(request));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(idle);
+    http.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(BUFFER_MAX);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         biased;

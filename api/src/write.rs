@@ -17,7 +17,7 @@ use http::{HeaderValue, StatusCode, header};
 use tracing::warn;
 
 use crate::{
-    app::{RETRY_AFTER, Services},
+    app::Services,
     body,
     extract::{Id, NoQuery, TOKEN},
     problem::{Fault, Place, Problem, Subject},
@@ -28,7 +28,7 @@ use crate::{
 pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: Request) -> Result<Response, Problem> {
     let body = body::read(request, body::PRODUCT, services.body).await?;
     let new = product::draft(&body)?;
-    let written = services.writes.insert(&new).await.map_err(|error| services.refused(error))?;
+    let written = services.writes.insert(&new).await.map_err(refused)?;
     let location = format!("/products/{}", written.product.id);
     let mut response = written_body(&written, StatusCode::CREATED);
     if let Ok(location) = HeaderValue::try_from(location) {
@@ -41,7 +41,7 @@ pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: 
 pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
     let body = body::read(request, body::PRODUCT, services.body).await?;
     let new = product::draft(&body)?;
-    let written = services.writes.update(id, &new).await.map_err(|error| services.refused(error))?;
+    let written = services.writes.update(id, &new).await.map_err(refused)?;
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
@@ -49,13 +49,13 @@ pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQue
 pub async fn patch(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
     let body = body::read(request, body::PATCH, services.body).await?;
     let patch = product::patch(&body)?;
-    let written = services.writes.patch(id, &patch).await.map_err(|error| services.refused(error))?;
+    let written = services.writes.patch(id, &patch).await.map_err(refused)?;
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
 /// `DELETE /products/{id}`.
 pub async fn delete(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery) -> Result<Response, Problem> {
-    let written = services.writes.delete(id).await.map_err(|error| services.refused(error))?.ok_or_else(|| missing(id))?;
+    let written = services.writes.delete(id).await.map_err(refused)?.ok_or_else(|| missing(id))?;
     Ok(answer(&written, StatusCode::NO_CONTENT, Stream::empty()))
 }
 
@@ -100,29 +100,25 @@ fn missing(id: uuid::Uuid) -> Problem {
     Problem::new(Subject::NoProduct, format!("No product has the id {id}."))
 }
 
-impl Services {
-    /// What a caller is told of a write that was not carried out, or may not have been.
-    fn refused(&self, error: WriteError) -> Problem {
-        match error {
-            WriteError::SkuTaken { sku } => {
-                let detail = format!("The sku {sku} belongs to another product.");
-                let remedy = "Choose another sku, or change the product that has this one.";
-                let fault = Fault::new(Place::Pointer("/sku".to_owned()), Some(&sku), detail, remedy);
-                Problem::faulty(Subject::DuplicateSku, vec![fault])
-            }
-            WriteError::Invalid { field, reason } => {
-                let fault =
-                    Fault::new(Place::Pointer(format!("/{field}")), None, format!("{field} {reason}."), "Send another value.");
-                Problem::faulty(Subject::Invalid, vec![fault])
-            }
-            WriteError::Database(error) if may_have_happened(&error) => {
-                Problem::passing(Subject::Uncertain, UNCERTAIN, RETRY_AFTER)
-            }
-            WriteError::NotBegun(error) | WriteError::Database(error) => match error.kind() {
-                Kind::Transient => Problem::passing(Subject::Unavailable, "Nothing was written.", RETRY_AFTER),
-                Kind::Permanent | Kind::Bug => Problem::internal(&error),
-            },
+/// What a caller is told of a write that was not carried out, or may not have been.
+fn refused(error: WriteError) -> Problem {
+    match error {
+        WriteError::SkuTaken { sku } => {
+            let detail = format!("The sku {sku} belongs to another product.");
+            let remedy = "Choose another sku, or change the product that has this one.";
+            let fault = Fault::new(Place::Pointer("/sku".to_owned()), Some(&sku), detail, remedy);
+            Problem::faulty(Subject::DuplicateSku, vec![fault])
         }
+        WriteError::Invalid { field, reason } => {
+            let place = Place::Pointer(format!("/{field}"));
+            let fault = Fault::new(place, None, format!("{field} {reason}."), "Send another value.");
+            Problem::faulty(Subject::Invalid, vec![fault])
+        }
+        WriteError::Database(error) if may_have_happened(&error) => Problem::passing(Subject::Uncertain, UNCERTAIN, &error),
+        WriteError::NotBegun(error) | WriteError::Database(error) => match error.kind() {
+            Kind::Transient => Problem::passing(Subject::Unavailable, "Nothing was written.", &error),
+            Kind::Permanent | Kind::Bug => Problem::internal(&error),
+        },
     }
 }
 

@@ -44,12 +44,9 @@ pub struct Options {
     /// How long to wait for Postgres, Redis, or the invalidator to open the cache, where one of them is away
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = ranged::<u32>(1, 86_400))]
     pub wait: u32,
-
-    /// Print the variables that are read, as a table, and end
-    #[arg(long, exclusive = true)]
-    pub settings: bool,
 }
 
+/// What to do: to warm something, or to tell the settings.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Selection {
@@ -68,6 +65,10 @@ struct Selection {
     /// The ids that a query yields in its one column, of type uuid. It runs read-only, and its snapshot is held until it ends
     #[arg(long, value_name = "QUERY")]
     sql: Option<String>,
+
+    /// Nothing: print the variables that are read, as a table or as lines of an .env file, and end
+    #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "table", value_parser = ["table", "env"])]
+    settings: Option<String>,
 }
 
 /// Which products to warm.
@@ -84,10 +85,15 @@ pub enum Which {
 }
 
 impl Options {
+    /// The form in which the settings are to be told, if they are; nothing is warmed then.
+    pub fn settings_form(&self) -> Option<&str> {
+        self.which.settings.as_deref()
+    }
+
     /// Which products to warm.
     pub fn which(&self) -> Which {
-        let Selection { all: _, newest, ids_file, sql } = &self.which;
-        // The parser has seen to it that there is one of the four.
+        let Selection { all: _, settings: _, newest, ids_file, sql } = &self.which;
+        // The parser has seen to it that there is one of them.
         match (newest, ids_file, sql) {
             (Some(newest), ..) => Which::Newest(*newest),
             (None, Some(file), _) => Which::File(file.clone()),

@@ -40,8 +40,8 @@ pub enum IdsError {
         error: std::io::Error,
     },
     /// Postgres does not carry out the query, or not to its end.
-    #[error("the query of --sql failed")]
-    Query(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("Postgres refuses the query of --sql: {0}")]
+    Query(String),
     /// The query does not yield ids.
     #[error("the query of --sql {0}")]
     Shape(String),

@@ -170,3 +170,24 @@ async fn operators_see_life_readiness_and_metrics() {
     assert!(metrics.body.contains(counted), "{}", metrics.body);
     assert!(metrics.body.contains(r#"freshline_http_request_seconds_count{route="/products/{id}"} 1"#), "{}", metrics.body);
 }
+
+#[tokio::test]
+async fn odd_requests_are_answered_as_well() {
+    let api = Api::alone().await;
+    for (request, status) in [
+        ("CONNECT example:443 HTTP/1.1\r\nhost: example\r\n\r\n", "404"),
+        ("OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", "404"),
+        ("GET /products/%zz HTTP/1.1\r\nhost: x\r\n\r\n", "400"),
+        ("GET /livez HTTP/1.0\r\n\r\n", "200"),
+        ("GET http://elsewhere/livez HTTP/1.1\r\nhost: x\r\n\r\n", "200"),
+        ("BREW /products HTTP/1.1\r\nhost: x\r\n\r\n", "405"),
+        ("not http at all\r\n\r\n", "400"),
+    ] {
+        let mut raw = TcpStream::connect(api.address()).await.expect("a connection");
+        raw.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = [0; 12];
+        raw.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(&String::from_utf8_lossy(&answer)[9..], status, "{request}");
+    }
+    assert_eq!(api.get("/livez").await.status, StatusCode::OK, "none of them took the process along");
+}

@@ -3,6 +3,8 @@
 //!
 //! - [`compare`], [`state`], [`operations`] are the model, by the sections of protocol.md;
 //! - [`call`], [`intent`], [`universe`] make histories; [`live`], [`garbage`], [`dump`] play them on a real Redis; [`agree`] does both;
+//! - [`redis_faults`] does what only a real server can: restart from its file, run full;
+//! - [`serve`] holds the rule for serving against its text;
 //! - [`cuts`] shows that the histories would notice if a rule were missing.
 
 mod agree;
@@ -14,6 +16,8 @@ mod garbage;
 mod intent;
 mod live;
 mod operations;
+mod redis_faults;
+mod serve;
 mod state;
 mod universe;
 
@@ -42,8 +46,8 @@ async fn link(url: &str) -> Link {
 }
 
 /// A runner whose seed is told, so that `PROPTEST_RNG_SEED` can bring its histories back.
-fn runner(cases: u32) -> TestRunner {
-    let mut config = Config { cases, source_file: Some(file!()), ..Config::default() };
+fn runner(cases: u32, file: &'static str) -> TestRunner {
+    let mut config = Config { cases, source_file: Some(file), ..Config::default() };
     if config.rng_seed == RngSeed::Random {
         config.rng_seed = RngSeed::Fixed(uuid::Uuid::new_v4().as_u64_pair().0);
     }
@@ -57,7 +61,7 @@ fn the_scripts_do_what_the_model_does() {
     let redis = runtime.block_on(redis());
     let link = runtime.block_on(link(&redis.url(Login::Superuser)));
     let seen = RefCell::new(agree::Seen::new());
-    let outcome = runner(HISTORIES).run(&intent::histories(STEPS), |history| {
+    let outcome = runner(HISTORIES, file!()).run(&intent::histories(STEPS), |history| {
         let played = runtime.block_on(agree::play(&link, &history, &mut seen.borrow_mut()));
         played.map_err(|disagreement| TestCaseError::fail(disagreement.to_string()))
     });

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use freshline::catalog::DatabaseError;
 use futures::TryStreamExt;
-use sqlx::{AssertSqlSafe, Column, Either, Executor, PgPool, Postgres, Row, SqlSafeStr, Statement, TypeInfo, pool::PoolConnection};
+use sqlx::{
+    AssertSqlSafe, Column, Either, Executor, PgPool, Postgres, Row, SqlSafeStr, Statement, TypeInfo,
+    pool::PoolConnection,
+    postgres::{PgDatabaseError, PgErrorPosition},
+};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -49,14 +53,25 @@ impl Rows {
 
 /// Tells an error of the query's own from one of a Postgres that is away.
 fn failed(error: sqlx::Error) -> IdsError {
-    // The catalogue's classification takes a refused write for a standby; here it is a query that writes.
-    let writes = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "25006");
-    match DatabaseError::from(error) {
-        DatabaseError::Unavailable(error) if writes => IdsError::Query(error.into()),
-        DatabaseError::Refused(error) => IdsError::Query(error.into()),
-        DatabaseError::Unexpected(error) => IdsError::Query(error),
-        away => IdsError::Database(away),
+    match error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) {
+        Some(told) if !is_away(told.code()) => IdsError::Query(in_words(told)),
+        Some(_) | None => IdsError::Database(error.into()),
     }
+}
+
+/// By SQLSTATE, of which the first two characters are the class: connection lost, conflict with recovery, out of resources, operator
+/// intervention, system error.
+fn is_away(code: &str) -> bool {
+    ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+}
+
+fn in_words(error: &PgDatabaseError) -> String {
+    let at = match error.position() {
+        Some(PgErrorPosition::Original(at)) => format!(", at character {at}"),
+        Some(PgErrorPosition::Internal { .. }) | None => String::new(),
+    };
+    let hint = error.hint().map(|hint| format!(". {hint}")).unwrap_or_default();
+    format!("{}{at}{hint}", error.message())
 }
 
 /// Whether the query yields one column of ids. Postgres looks at it and does not run it.

@@ -4,7 +4,7 @@ use freshline::coherence::Source;
 use sqlx::{Connection, PgConnection};
 use stage::{Login, Process};
 
-use crate::rig::{Rig, end};
+use crate::rig::{Rig, end, file_of, lines_of};
 
 #[tokio::test]
 async fn a_closed_cache_is_waited_for_and_then_the_run_says_what_to_do() {
@@ -36,10 +36,8 @@ async fn a_cache_that_closes_meanwhile_is_waited_for_and_no_id_is_left_out() {
     let mut held = PgConnection::connect(&rig.stage.database_url(Login::Superuser)).await.expect("Postgres answers");
     let mut lock = held.begin().await.expect("begun");
     sqlx::raw_sql("lock table products in access exclusive mode").execute(&mut *lock).await.expect("locked");
-    let file = ids.iter().map(|id| format!("{id}\n")).collect::<String>();
-    let path = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(path.path(), file).expect("written");
-    let mut run = rig.start(&["--ids-file", path.path().to_str().expect("UTF-8"), "--chunk", "10"]);
+    let file = file_of(&lines_of(&ids));
+    let mut run = rig.start(&["--ids-file", file.path().to_str().expect("UTF-8"), "--chunk", "10"]);
     rig.stage.until("the leases are granted", async || rig.is_leased(ids[0]).await && rig.is_leased(ids[29]).await).await;
     rig.close_cache().await;
     lock.commit().await.expect("committed");

@@ -154,12 +154,23 @@ impl Rig {
         end(self.start(arguments)).await
     }
 
-    /// A file with these lines, and a run with it. The line breaks are the caller's.
+    /// A file of this text, and a run with it from its start to its end.
     pub async fn warm_file(&self, text: &str) -> Run {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), text).expect("written");
+        let file = file_of(text);
         self.warm(&["--ids-file", file.path().to_str().expect("UTF-8")]).await
     }
+}
+
+/// A file of this text, for as long as it is not dropped.
+pub fn file_of(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), text).expect("written");
+    file
+}
+
+/// The lines of a file of these ids.
+pub fn lines_of(ids: &[Uuid]) -> String {
+    ids.iter().map(|id| format!("{id}\n")).collect()
 }
 
 /// Waits for the end of a run.

@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use stage::Login;
 use uuid::Uuid;
 
-use crate::rig::{Rig, end};
+use crate::rig::{Rig, end, file_of, lines_of};
 
 /// A session in a transaction that has done this.
 async fn transaction(rig: &Rig, sql: &'static str) -> PgConnection {
@@ -65,7 +65,8 @@ async fn a_change_that_is_applied_between_lease_and_fill_keeps_the_old_row_out()
     let mut gap = transaction(&rig, "select 1").await;
     let xid = xid_of(&mut gap).await;
     let held = transaction(&rig, "lock table products in access exclusive mode").await;
-    let run = rig.start(&["--all"]);
+    let file = file_of(&lines_of(&ids)); // a listing of the table would wait, too
+    let run = rig.start(&["--ids-file", file.path().to_str().expect("UTF-8")]);
     until_held(&rig, ids[0]).await;
     rig.apply(ids[0], xid).await;
     commit(held).await;

@@ -73,57 +73,70 @@ fn names(message: &Value, list: &str) -> Vec<String> {
     names.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
 }
 
-/// What has to be there before a case.
-const PARTITIONS: &str = "create table parts (id int primary key) partition by range (id);
-     create table part_1 partition of parts for values from (1) to (10);
-     create table part_2 (id int primary key);
-     alter publication freshline add table parts";
-
-const TYPES: &str = "create type mood as enum ('glad', 'sad');
-     create domain moody as mood;
-     create table moods (id int primary key, mood moody[]);
-     alter publication freshline add table moods";
-
-#[tokio::test]
-async fn ddl_that_changes_rows_without_a_row_event_is_told_in_its_transaction() {
-    let products = "public.products";
-    let cases = [
-        ("", "alter table products alter price type numeric(14, 2)", products),
-        ("", "alter table products alter price type numeric(14, 2) using price * 2", products),
-        ("", "alter table products alter name type varchar(300)", products),
-        ("", "alter table products rename name to title", products),
-        ("", "alter table products add colour text", products),
-        ("", "alter table products add colour text default 'blue'", products),
-        ("", "alter table products drop description", products),
-        ("", "alter table products rename to goods", "public.goods"),
-        ("", "alter index products rename to goods", "public.goods"),
-        ("create schema shop", "alter table products set schema shop", "shop.products"),
-        ("create schema shop; alter table products set schema shop", "alter schema shop rename to store", "store.products"),
-        ("", "alter table products replica identity default", products),
-        ("", "alter table products enable row level security", products),
-        ("", "drop table products", products),
-        ("", r#"alter table products rename to "Odd ""Name""""#, r#"public.Odd "Name""#),
-        ("", "do $$ begin alter table products rename name to title; end $$", products),
-        (PARTITIONS, "alter table parts detach partition part_1", "public.parts"),
-        (PARTITIONS, "alter table parts detach partition part_1 concurrently", "public.parts"),
-        (PARTITIONS, "alter table parts attach partition part_2 for values from (10) to (20)", "public.parts"),
-        (PARTITIONS, "alter table part_1 rename to part_one", "public.parts"),
-        (PARTITIONS, "drop table part_1", "public.part_1"),
-        (TYPES, "alter type mood rename value 'sad' to 'sorry'", "public.moods"),
-        (TYPES, "drop domain moody cascade", "public.moods"),
-    ];
-    for (before, ddl, table) in cases {
-        let stage = Stage::new().await;
-        if !before.is_empty() {
-            stage.sql(before).await;
-        }
-        let stream = Stream::of(&stage).await;
+/// Runs each statement, and sees that it is told by one message, which names the table (by its name afterwards).
+async fn each_is_told(before: &str, statements: &[(&str, &str)]) {
+    let stage = Stage::new().await;
+    stage.sql(before).await;
+    let stream = Stream::of(&stage).await;
+    for (ddl, table) in statements {
         stage.sql(ddl).await;
         let messages = stream.messages().await;
         assert_eq!(messages.len(), 1, "{ddl}: {messages:?}");
-        assert!(names(&messages[0], "tables").contains(&table.to_owned()), "{ddl} does not name {table}: {messages:?}");
+        assert!(names(&messages[0], "tables").contains(&(*table).to_owned()), "{ddl} does not name {table}: {messages:?}");
         assert_eq!(names(&messages[0], "publications"), ["freshline"], "{ddl}");
     }
+}
+
+#[tokio::test]
+async fn ddl_that_changes_rows_without_a_row_event_is_told() {
+    let products = "public.products";
+    let statements = [
+        ("alter table products alter price type numeric(14, 2)", products),
+        ("alter table products alter price type numeric(14, 2) using price * 2", products),
+        ("alter table products alter name type varchar(300)", products),
+        ("alter table products add colour text", products),
+        ("alter table products add shade text default 'blue'", products),
+        ("alter table products drop description", products),
+        ("alter table products rename name to title", products),
+        ("do $$ begin alter table products rename title to name; end $$", products),
+        ("alter table products replica identity default", products),
+        ("alter table products enable row level security", products),
+        ("alter table products rename to goods", "public.goods"),
+        ("alter index goods rename to products", products), // it renames whatever has that name
+        ("alter table products set schema shop", "shop.products"),
+        ("alter schema shop rename to store", "store.products"),
+        (r#"alter table store.products rename to "Odd ""Name""""#, r#"store.Odd "Name""#),
+        (r#"drop table store."Odd ""Name""""#, r#"store.Odd "Name""#),
+    ];
+    each_is_told("create schema shop", &statements).await;
+}
+
+#[tokio::test]
+async fn what_a_partitioned_table_gains_or_loses_is_told() {
+    let before = "create table parts (id int primary key) partition by range (id);
+         create table part_1 partition of parts for values from (1) to (10);
+         create table part_2 (id int primary key);
+         alter publication freshline add table parts";
+    let statements = [
+        ("alter table parts detach partition part_1", "public.parts"),
+        ("alter table parts attach partition part_1 for values from (1) to (10)", "public.parts"),
+        ("alter table parts attach partition part_2 for values from (10) to (20)", "public.parts"),
+        ("alter table part_2 rename to part_two", "public.parts"),
+        ("alter table parts detach partition part_1 concurrently", "public.parts"),
+        ("drop table part_two", "public.part_two"), // the last one
+    ];
+    each_is_told(before, &statements).await;
+}
+
+#[tokio::test]
+async fn a_type_that_prints_otherwise_is_told_for_the_tables_that_have_it() {
+    let before = "create type mood as enum ('glad', 'sad');
+         create domain moody as mood;
+         create table moods (id int primary key, mood moody[]);
+         alter publication freshline add table moods";
+    let statements =
+        [("alter type mood rename value 'sad' to 'sorry'", "public.moods"), ("drop domain moody cascade", "public.moods")];
+    each_is_told(before, &statements).await;
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ fn check(plan: &Value, index: Option<&str>) -> Result<(), String> {
     let rows = |scan: &&Value| {
         scan["Actual Rows"].as_f64().unwrap_or(f64::MAX) + scan["Rows Removed by Filter"].as_f64().unwrap_or_default()
     };
-    match scans.into_iter().map(|scan| rows(scan)).sum::<f64>() {
+    match scans.into_iter().map(rows).sum::<f64>() {
         few if few <= 21.0 => Ok(()),
         many => Err(format!("{many} rows for a page of 20")),
     }

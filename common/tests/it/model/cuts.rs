@@ -31,7 +31,7 @@ async fn a_missing_rule_is_noticed() {
 
 /// How many histories it takes until Redis and the model disagree, and how they do.
 async fn noticed_after(link: &freshline::coherence::Link) -> Option<(u32, agree::Disagreement)> {
-    let (mut runner, histories) = (runner(HISTORIES_MAX), intent::histories(super::STEPS));
+    let (mut runner, histories) = (runner(HISTORIES_MAX, file!()), intent::histories(super::STEPS));
     for played in 1..=HISTORIES_MAX {
         let history = histories.new_tree(&mut runner).expect("a history").current();
         if let Err(disagreement) = agree::play(link, &history, &mut agree::Seen::new()).await {
@@ -46,7 +46,8 @@ fn rules() -> Vec<String> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/coherence/scripts");
     let files = std::fs::read_dir(&scripts).expect("the scripts' directory");
     let texts = files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a script"));
-    let mut rules: Vec<_> = texts.flat_map(|text| stage::rules_in(&text).into_iter().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let mut rules: Vec<_> =
+        texts.flat_map(|text| stage::rules_in(&text).into_iter().map(str::to_owned).collect::<Vec<_>>()).collect();
     rules.sort();
     rules
 }

@@ -49,8 +49,8 @@ impl std::fmt::Debug for Intent {
 
 fn intents() -> impl Strategy<Value = Intent> {
     let verb = prop_oneof![
-        14 => Just(Verb::Lease),
-        14 => Just(Verb::Fill),
+        11 => Just(Verb::Lease),
+        17 => Just(Verb::Fill),
         16 => Just(Verb::Apply),
         9 => Just(Verb::Publish),
         6 => Just(Verb::Tag),
@@ -277,6 +277,7 @@ impl<'a> Maker<'a> {
     fn source(&mut self, standing: Option<Src>) -> Src {
         match standing {
             Some(standing) if !self.once_in(10) => standing,
+            _ if self.below(3) == 0 => Src(2), // the one that deposes others
             _ => Src(self.below(SOURCES.len()) as u8),
         }
     }
@@ -321,14 +322,19 @@ impl<'a> Maker<'a> {
     /// Fills of leases that live, mostly.
     fn fill(&mut self) -> Call {
         let at = self.stripe_with(|stripe| stripe.leases.values().any(|lease| lease.held().is_some()));
-        let leased: Vec<Key> = self.keys(at).into_iter().filter(|key| self.state.stripes[at].leases[key].held().is_some()).collect();
+        let leased: Vec<Key> =
+            self.keys(at).into_iter().filter(|key| self.state.stripes[at].leases[key].held().is_some()).collect();
         if leased.is_empty() && !self.once_in(6) || self.keys(at).is_empty() {
             return self.lease();
         }
         let all = if leased.is_empty() { self.keys(at) } else { leased };
         let keys = if self.once_in(3) { self.some_of(&all) } else { vec![self.one_of(&all)] };
         let source = self.source(self.ctl(at).map(|ctl| ctl.source));
-        Call::Fill(at, source, keys.into_iter().map(|key| self.filling(at, key)).collect())
+        let fillings: Vec<_> = keys.into_iter().map(|key| self.filling(at, key)).collect();
+        if self.once_in(10) {
+            return Call::GiveBack(at, fillings.into_iter().map(|(key, token, _)| (key, token)).collect());
+        }
+        Call::Fill(at, source, fillings)
     }
 
     fn filling(&mut self, at: At, key: Key) -> (Key, Token, Value) {
@@ -342,7 +348,9 @@ impl<'a> Maker<'a> {
         let generation = lease.map(|lease| lease.generation).unwrap_or_else(|| self.any_generation());
         let proof = match (self.below(5), lease) {
             (4, Some(lease)) => Proof::Snap(self.snap_lacking(lease)),
-            (3, lease) => Proof::Lsn(lease.map_or(self.universe.lsn_base, |lease| (lease.hi + self.below(3) as u64).saturating_sub(1))),
+            (3, lease) => {
+                Proof::Lsn(lease.map_or(self.universe.lsn_base, |lease| (lease.hi + self.below(3) as u64).saturating_sub(1)))
+            }
             (0 | 1, Some(lease)) => Proof::Snap(self.snap_seeing(lease)),
             (_, lease) => Proof::Snap(self.snap_around(lease.map(|lease| &lease.snap))),
         };
@@ -351,7 +359,8 @@ impl<'a> Maker<'a> {
     }
 
     fn apply(&mut self) -> Call {
-        let at = if self.below(2) == 0 { self.stripe_with(|stripe| stripe.values.values().any(Cell::exists)) } else { self.stripe() };
+        let at =
+            if self.below(2) == 0 { self.stripe_with(|stripe| stripe.values.values().any(Cell::exists)) } else { self.stripe() };
         let mut change = self.change(at);
         let deps = self.universe.deps_in(self.universe.stripes.all().nth(at).expect("a stripe"));
         let filled = self.state.stripes[at].values.iter().filter(|(_, value)| value.exists()).map(|(key, _)| Dep::Key(*key));
@@ -365,7 +374,8 @@ impl<'a> Maker<'a> {
 
     /// A transaction that some entry's snapshot does not see.
     fn uncovered(&mut self, at: At) -> Option<u64> {
-        let snaps: Vec<_> = self.state.stripes[at].values.values().filter_map(|value| Some(value.held()?.proof.snap()?.clone())).collect();
+        let snaps: Vec<_> =
+            self.state.stripes[at].values.values().filter_map(|value| Some(value.held()?.proof.snap()?.clone())).collect();
         let snap = (!snaps.is_empty()).then(|| self.below(snaps.len())).map(|which| &snaps[which])?;
         let hidden: Vec<_> = unseen(self.universe.xid_base..self.universe.xid(XIDS), snap).into_iter().collect();
         (!hidden.is_empty()).then(|| self.one_of(&hidden))
@@ -375,7 +385,8 @@ impl<'a> Maker<'a> {
         match dep {
             Dep::Key(key) => {
                 let generation = change.generation.filter(|_| self.below(2) == 1);
-                let image = generation.map(|generation| Value { id: self.new_id(), generation, proof: Proof::Lsn(change.end), read_at: 0 });
+                let image =
+                    generation.map(|generation| Value { id: self.new_id(), generation, proof: Proof::Lsn(change.end), read_at: 0 });
                 Touch::Key(key, image)
             }
             Dep::Tag(tag) => Touch::Tag(tag, self.new_version()),
@@ -409,7 +420,7 @@ impl<'a> Maker<'a> {
     /// Mostly opens what is closed, before anything else is tried there.
     fn open_first(&mut self, at: At) -> Option<Call> {
         let is_closed = self.state.stripes[at].open_parts().is_none();
-        (is_closed && !self.once_in(4)).then(|| self.open_at(at))
+        (is_closed && !self.once_in(3)).then(|| self.open_at(at))
     }
 
     fn open(&mut self) -> Call {
@@ -419,7 +430,11 @@ impl<'a> Maker<'a> {
 
     fn open_at(&mut self, at: At) -> Call {
         let standing = self.ctl(at);
-        let expected = if self.once_in(6) { Some(self.any_generation()).filter(|_| standing.is_none()) } else { standing.map(|ctl| ctl.generation) };
+        let expected = if self.once_in(6) {
+            Some(self.any_generation()).filter(|_| standing.is_none())
+        } else {
+            standing.map(|ctl| ctl.generation)
+        };
         let source = if self.once_in(2) { self.source(None) } else { standing.map_or(Src(0), |ctl| ctl.source) };
         let snap = self.snap_around(self.fences(at).map(|fences| &fences.snap));
         let all = self.universe.deps_in(self.universe.stripes.all().nth(at).expect("a stripe"));
@@ -438,7 +453,7 @@ impl<'a> Maker<'a> {
     fn place(&mut self) -> Place {
         let at = self.stripe();
         let (keys, tags) = (self.keys(at), self.tags(at));
-        match self.below(10) {
+        match self.below(12) {
             0..3 if !keys.is_empty() => Place::Value(at, self.one_of(&keys)),
             3..6 if !keys.is_empty() => Place::Lease(at, self.one_of(&keys)),
             6 | 7 if !tags.is_empty() => Place::Tag(at, self.one_of(&tags)),

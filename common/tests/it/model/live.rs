@@ -12,10 +12,15 @@ use super::{
     call::{Blow, Call, Place, Reply},
     compare::Proof,
     dump, garbage,
-    operations::{Change, Closed, Filled, LeaseGrant, Leased, Opened, Opening, TagGrant, Touch},
+    operations::{Change, Closed, FillOutcome, LeaseGrant, Leased, OpenOutcome, Opening, TagGrant, Touch},
     state::{Id, Key, Tag, Value, Version},
     universe::{self, SOURCES, Universe},
 };
+
+/// No history takes so long that anything is left with less to live.
+pub const TTL_LEAST_MS: i64 = 250_000;
+/// The run of another Redis process.
+const OTHER_RUN: &[u8; 40] = b"another process was this, of another day";
 
 pub const VALUE_TTL: Duration = Duration::from_secs(500);
 pub const LEASE_TTL: Duration = Duration::from_secs(400);
@@ -67,6 +72,11 @@ impl<'a> Live<'a> {
                 let source = &SOURCES[usize::from(source.0)];
                 let outcomes = self.scripts().fill(self.stripe(*at), source, &fillings).await?;
                 Ok(Reply::Fills(outcomes.into_iter().map(filled).collect()))
+            }
+            Call::GiveBack(at, leases) => {
+                let names: Vec<_> = leases.iter().map(|(key, token)| (Universe::key_name(*key), universe::token(*token))).collect();
+                let leases: Vec<_> = names.iter().map(|(key, token)| (key, *token)).collect();
+                self.scripts().give_back(self.stripe(*at), &leases).await.map(|()| Reply::Done)
             }
             Call::Apply(at, change, touched) => self.apply(*at, *change, touched).await,
             Call::Raise(at, generation, end) => {
@@ -171,9 +181,9 @@ impl<'a> Live<'a> {
             fences,
         };
         Ok(Reply::Opened(match self.scripts().open(self.stripe(at), &opening).await? {
-            Open::Opened => Opened::Opened,
-            Open::Raced => Opened::Closed,
-            Open::Deposed => Opened::Stop,
+            Open::Opened => OpenOutcome::Opened,
+            Open::Raced => OpenOutcome::Closed,
+            Open::Deposed => OpenOutcome::Stop,
         }))
     }
 
@@ -223,7 +233,7 @@ impl<'a> Live<'a> {
         if self.link.call::<String>(redis::cmd("TYPE").arg(&name)).await? == "string"
             && self.link.call::<usize>(redis::cmd("STRLEN").arg(&name)).await? > garbage::LEN_MAX
         {
-            let () = self.link.call(redis::cmd("SETRANGE").arg(&name).arg(run_at).arg(dump::OTHER_RUN)).await?;
+            let () = self.link.call(redis::cmd("SETRANGE").arg(&name).arg(run_at).arg(OTHER_RUN)).await?;
         }
         Ok(())
     }
@@ -317,11 +327,11 @@ fn closed(_: real::Closed) -> Closed {
     Closed
 }
 
-fn filled(outcome: Fill) -> Filled {
+fn filled(outcome: Fill) -> FillOutcome {
     match outcome {
-        Fill::Filled => Filled::Filled,
-        Fill::Lost => Filled::Lost,
-        Fill::Closed => Filled::Closed,
-        Fill::Old => Filled::Old,
+        Fill::Filled => FillOutcome::Filled,
+        Fill::Lost => FillOutcome::Lost,
+        Fill::Closed => FillOutcome::Closed,
+        Fill::Old => FillOutcome::Old,
     }
 }

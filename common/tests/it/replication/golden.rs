@@ -110,8 +110,9 @@ const TRUNCATE: Scenario = Scenario {
 const MESSAGE: Scenario = Scenario {
     name: "message",
     setup: "select 1",
-    steps: &["select pg_logical_emit_message(true, 'told', '\\x00ff'::bytea)", "select pg_logical_emit_message(false, 'not', 'x')"],
-    told: &["B", "M told b\"\\0\\xff\"", "C", "M"],
+    // In this order, for a message that is not transactional does not force the log out.
+    steps: &["select pg_logical_emit_message(false, 'not', 'x')", "select pg_logical_emit_message(true, 'told', '\\x00ff'::bytea)"],
+    told: &["M", "B", "M told b\"\\0\\xff\"", "C"],
 };
 
 const CHANGED: Scenario = Scenario {
@@ -161,7 +162,10 @@ const ORIGIN: Scenario = Scenario {
 #[tokio::test]
 async fn a_server_s_bytes_mean_what_it_did(#[case] scenario: Scenario) {
     let here = capture(&scenario).await;
-    assert_eq!(meaning(&here), scenario.told, "this server's {}", scenario.name);
+    let told: Vec<&str> = scenario.told.iter().copied().filter(|message| !describes(message)).collect();
+    let mut here_told = meaning(&here);
+    here_told.retain(|message| !describes(message));
+    assert_eq!(here_told, told, "this server's {}", scenario.name);
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{}.bin", scenario.name));
     if std::env::var_os("FRESHLINE_GOLDEN").is_some_and(|what| what == "write") {
         std::fs::write(&path, packed(&here)).expect("a golden file is written");
@@ -170,9 +174,16 @@ async fn a_server_s_bytes_mean_what_it_did(#[case] scenario: Scenario) {
     assert_eq!(meaning(&golden), scenario.told, "{}", path.display());
 }
 
+// Tables and types may be described again at any time, as when a vacuum has touched the catalogue.
+fn describes(message: &str) -> bool {
+    ["R", "Y"].contains(&message)
+}
+
 async fn capture(scenario: &Scenario) -> Vec<Bytes> {
     let t = Stage::new().await;
     let name = t.name();
+    // The migrations' own messages about DDL are not what is looked at here.
+    t.sql("drop event trigger freshline_ddl; drop event trigger freshline_drop").await;
     t.sql(scenario.setup).await;
     t.sql("create publication golden for all tables").await;
     t.sql(&format!("select pg_replication_origin_create('{name}')")).await;
