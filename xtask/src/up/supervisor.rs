@@ -9,9 +9,9 @@ use stage::Process;
 use tokio_util::sync::CancellationToken;
 
 use super::console::say;
+use super::greeting;
 use super::programs::Programs;
 use super::servers::Servers;
-use super::{greeting, ready};
 use crate::checkout::Place;
 use crate::identity::Identity;
 use crate::state::{Member, State};
@@ -106,7 +106,7 @@ impl<'a> Supervisor<'a> {
 
     async fn all_ready(&self, client: &reqwest::Client) -> Result<()> {
         for keeper in &self.keepers {
-            ready::ask(client, keeper.admin_address()).await.with_context(|| format!("{} is not ready", keeper.name()))?;
+            keeper.ready(client).await.with_context(|| format!("{} is not ready", keeper.name()))?;
         }
         Ok(())
     }
