@@ -33,7 +33,7 @@ impl Where {
     pub fn place(&self) -> Result<Place> {
         let directory = self.home.clone().unwrap_or_else(|| root().join(".freshline"));
         let directory = std::path::absolute(&directory).with_context(|| format!("resolving {}", directory.display()))?;
-        Ok(Place { directory })
+        Ok(Place::at(directory))
     }
 }
 
@@ -50,6 +50,11 @@ pub struct Lock {
 }
 
 impl Place {
+    /// The place in this directory.
+    pub fn at(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
     /// Makes the directories that are missing. Others may pass through to what the servers' user owns; nobody may look around.
     pub fn make(&self) -> Result<()> {
         for (path, mode) in [(self.directory.clone(), 0o711), (self.logs(), 0o700)] {
@@ -57,6 +62,11 @@ impl Place {
             made.with_context(|| format!("making {}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// Whether there ever was an `up` here.
+    pub fn exists(&self) -> bool {
+        self.directory.exists()
     }
 
     /// A file of this name in it.
@@ -141,7 +151,7 @@ mod tests {
     #[tokio::test]
     async fn a_place_is_held_by_one_up_at_a_time() {
         let scratch = Home::scratch().expect("a scratch directory");
-        let place = Place { directory: scratch.path().join("place") };
+        let place = Place::at(scratch.path().join("place"));
         assert!(!place.is_up().expect("a look at nothing"), "nobody holds what isn't there");
         place.make().expect("the place is made");
         let lock = place.lock().await.expect("the lock is tried").expect("nobody holds it");
@@ -154,7 +164,7 @@ mod tests {
     #[test]
     fn the_data_of_a_server_is_removed_with_its_link() {
         let scratch = Home::scratch().expect("a scratch directory");
-        let place = Place { directory: scratch.path().join("place") };
+        let place = Place::at(scratch.path().join("place"));
         place.make().expect("the place is made");
         let elsewhere = scratch.path().join("elsewhere");
         fs::create_dir_all(elsewhere.join("data")).expect("data elsewhere");

@@ -46,8 +46,11 @@ impl Down {
 
 /// No `up` runs. One that was killed may have left something.
 async fn nothing(place: &Place) -> Result<ExitCode> {
-    leftovers::end(place).await?;
-    clean(place)?;
+    if place.exists() {
+        let _lock = place.lock().await?.context("an `up` has begun just now: run this again to stop it")?;
+        leftovers::end(place).await?;
+        clean(place)?;
+    }
     println!("Nothing is up.");
     Ok(ExitCode::SUCCESS)
 }

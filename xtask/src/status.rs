@@ -93,6 +93,7 @@ fn print(report: &Report) {
             (Some(true), _) => "ready",
             (Some(false), Some(_)) => "not ready",
             (None, Some(_)) => "running",
+            (None, None) if process.address.is_none() => "finished", // the warm run listens nowhere
             (_, None) => "not running",
         };
         println!("  {:11} {pid:>8}  {state:11}  {address:21}  {}", process.name, process.log.display());

@@ -9,9 +9,9 @@ use stage::Process;
 use tokio_util::sync::CancellationToken;
 
 use super::console::say;
+use super::greeting;
 use super::programs::Programs;
 use super::servers::Servers;
-use super::{greeting, ready};
 use crate::checkout::Place;
 use crate::identity::Identity;
 use crate::state::{Member, State};
@@ -62,9 +62,10 @@ impl<'a> Supervisor<'a> {
         let Some(ready) = stop.run_until_cancelled(self.until_ready()).await else { return Ok(()) };
         ready?;
         self.warm = Some(Process::start(self.programs.warm.clone())?);
-        self.state.ready = true;
         self.write_down().await?;
         greeting::print(self.place, &self.state).await?;
+        self.state.ready = true;
+        self.write_down().await?; // only now: whoever started this in the background shows what was printed so far
         stop.run_until_cancelled(self.watch()).await.unwrap_or(Ok(()))
     }
 
@@ -105,7 +106,7 @@ impl<'a> Supervisor<'a> {
 
     async fn all_ready(&self, client: &reqwest::Client) -> Result<()> {
         for keeper in &self.keepers {
-            ready::ask(client, keeper.admin_address()).await.with_context(|| format!("{} is not ready", keeper.name()))?;
+            keeper.ready(client).await.with_context(|| format!("{} is not ready", keeper.name()))?;
         }
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! Keeps one program running: one that ended is started again, at once at first, then with growing pauses.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use stage::Process;
 
 use crate::identity::Identity;
 use crate::state::Member;
 use crate::up::console::say;
 use crate::up::programs::Program;
+use crate::up::ready;
 
 /// A program that ran this long has started well; its next end begins a new count.
 const STEADY_AFTER: Duration = Duration::from_secs(20);
@@ -40,9 +40,17 @@ impl Keeper {
         &self.program.name
     }
 
-    /// Where it answers `/readyz`.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.program.admin_address
+    /// Asks it whether it is ready.
+    ///
+    /// # Errors
+    /// If it is not, with what it says is missing; or if another program answers in its place.
+    pub async fn ready(&self, client: &reqwest::Client) -> Result<()> {
+        let address = self.program.admin_address;
+        ready::ask(client, address).await?;
+        if !ready::listens(self.process.pid(), address.port()) {
+            bail!("another program answers on {address}");
+        }
+        Ok(())
     }
 
     /// How often in a row it has ended soon after its start.
@@ -116,6 +124,8 @@ fn pause(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
+
     use stage::Launch;
 
     fn program(script: &str) -> Program {
