@@ -97,8 +97,10 @@
 //! # }
 //! ```
 
+mod abandoned;
 mod door;
 mod explanation;
+mod fills;
 mod flight;
 mod found;
 mod leases;
@@ -122,6 +124,7 @@ pub use settings::Settings;
 pub use value::{Json, Value};
 
 use self::{
+    abandoned::Abandoned,
     door::Door,
     explanation::Trace,
     flight::Flights,
@@ -146,6 +149,7 @@ struct Shared {
     settings: Settings,
     door: Door,
     misses: Arc<Misses>,
+    abandoned: Abandoned,
     loads: Loads,
     meters: Meters,
 }
@@ -158,6 +162,7 @@ impl Cache {
             settings,
             door: Door::new(links, &stripes, settings.closed_pause),
             misses: Flights::new(),
+            abandoned: Abandoned::new(settings.lease_ttl),
             loads: Loads::new(settings.loads_max, settings.load_wait),
             meters: Meters::new(),
             stripes,

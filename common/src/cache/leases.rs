@@ -1,19 +1,17 @@
-//! Leases and fills: the steps of a read that changes the cache, one script each, in batches of one stripe.
+//! Tags and leases: what a read asks for before it asks Postgres, in batches of one stripe.
 //!
 //! Everything that cannot be had from Redis is an outcome here, as it is in `door.rs`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use futures::future::{join, join_all};
+use futures::future::join_all;
 
 use super::{
-    FillOutcome, ReadProof, Shared,
+    FillOutcome, Shared,
     door::{Barred, Operation},
 };
 use crate::coherence::{
-    CacheKey, ETag, Entry, EntryId, Fill, Filling, Generation, Lease, LeaseToken, Proof, RedisTime, Scripts, Snapshot, Source,
-    Stripe, Tag, TagGrant, TagStamp, Wanted,
+    CacheKey, EntryId, Generation, Lease, LeaseToken, RedisTime, Scripts, Snapshot, Stripe, Tag, TagGrant, TagStamp, Wanted,
 };
 
 /// The most keys that one script is given, so that none keeps Redis from others for long: some 2.5 µs each.
@@ -39,22 +37,17 @@ pub(super) enum Claim {
 /// A lease.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
-    token: LeaseToken,
-    generation: Generation,
+    pub token: LeaseToken,
+    pub generation: Generation,
     /// Redis's time of the grant: nothing visible before it is missing from what is read now.
-    now: RedisTime,
+    pub now: RedisTime,
 }
 
 /// What the tags of a page were granted, before its lease.
 pub(super) struct Page {
     grants: Vec<TagGrant>,
-    stamps: Vec<TagStamp>,
-}
-
-/// An entry that may be offered.
-struct Ready {
-    ttl: Duration,
-    entry: Vec<u8>,
+    /// In the order that the tags are named.
+    pub stamps: Vec<TagStamp>,
 }
 
 impl Claim {
@@ -100,7 +93,7 @@ impl Page {
     pub const NONE: Self = Self { grants: Vec::new(), stamps: Vec::new() };
 
     /// Whether what was read under this snapshot holds every change applied to the tags.
-    fn allows(&self, snapshot: &Snapshot) -> bool {
+    pub fn allows(&self, snapshot: &Snapshot) -> bool {
         self.grants.iter().all(|grant| grant.allows(snapshot))
     }
 }
@@ -148,7 +141,12 @@ impl Shared {
         for (at, batch) in join_all(asked).await {
             at.into_iter().zip(batch).for_each(|(at, claim)| claims[at] = claim);
         }
-        claims.iter().for_each(|claim| self.meters.lease(claim));
+        for (claim, (key, _)) in claims.iter_mut().zip(wanted) {
+            if let (Claim::Busy, Some(held)) = (*claim, self.abandoned.take(key)) {
+                *claim = Claim::Held(held);
+            }
+            self.meters.lease(claim);
+        }
         claims
     }
 
@@ -175,87 +173,6 @@ impl Shared {
         }
     }
 
-    /// Puts what was read under leases into the cache: for each key its claim and its body. One outcome for each, in order.
-    ///
-    /// A lease whose value must not enter is given back, so that the next reader need not wait until it runs out.
-    pub(super) async fn store(
-        &self,
-        keys: &[&CacheKey],
-        claims: &[Claim],
-        page: &Page,
-        bodies: Vec<Option<Bytes>>,
-        proof: &ReadProof,
-    ) -> Vec<FillOutcome> {
-        let mut outcomes = vec![FillOutcome::Unreachable; keys.len()];
-        let (mut fills, mut unfit) = (Vec::new(), Vec::new());
-        for (at, ((key, claim), body)) in keys.iter().zip(claims).zip(bodies).enumerate() {
-            match claim.held().map(|held| (held, self.prepare(held, page, body, proof))) {
-                Ok((held, Ok(ready))) => fills.push((at, *key, held, ready)),
-                Ok((held, Err(outcome))) => {
-                    outcomes[at] = outcome;
-                    unfit.push((*key, held));
-                }
-                Err(outcome) => outcomes[at] = outcome,
-            }
-        }
-        let source = proof.source.as_ref();
-        let (filled, ()) = join(self.fill(&fills, source), self.give_back(&unfit)).await;
-        for ((at, ..), outcome) in fills.iter().zip(filled) {
-            outcomes[*at] = outcome;
-        }
-        outcomes.iter().for_each(|outcome| self.meters.fill(*outcome));
-        outcomes
-    }
-
-    /// Makes the entry of a value that was read under a lease; or says why it must not enter.
-    fn prepare(&self, held: Held, page: &Page, body: Option<Bytes>, proof: &ReadProof) -> Result<Ready, FillOutcome> {
-        if proof.source.is_none() {
-            return Err(FillOutcome::NoSource);
-        }
-        if !page.allows(&proof.snapshot) {
-            return Err(FillOutcome::Old);
-        }
-        let id = EntryId::random();
-        let ttl = self.settings.ttl(body.is_none(), id.as_bytes()[0]);
-        let entry = Entry {
-            id,
-            generation: held.generation,
-            proof: Proof::Snapshot(proof.snapshot.clone()),
-            read_at: Some(held.now),
-            tags: page.stamps.clone(),
-            etag: ETag::of(body.as_deref().unwrap_or_default()),
-            body,
-        };
-        entry.encode().map(|entry| Ready { ttl, entry }).ok_or(FillOutcome::Unfit)
-    }
-
-    async fn fill(&self, fills: &[(usize, &CacheKey, Held, Ready)], source: Option<&Source>) -> Vec<FillOutcome> {
-        let mut outcomes = vec![FillOutcome::NoSource; fills.len()];
-        let Some(source) = source else { return outcomes };
-        let batches = self.batches(fills.iter().map(|(_, key, _, ready)| (key.as_str(), ready.entry.len())));
-        let filled = batches.into_iter().map(async |(stripe, at)| {
-            let filling = |at: &usize| {
-                let (_, key, held, ready) = &fills[*at];
-                Filling { key, token: held.token, ttl: ready.ttl, entry: &ready.entry }
-            };
-            let fillings: Vec<_> = at.iter().map(filling).collect();
-            (at, self.fill_batch(stripe, source, &fillings).await)
-        });
-        for (at, batch) in join_all(filled).await {
-            at.into_iter().zip(batch).for_each(|(at, outcome)| outcomes[at] = outcome);
-        }
-        outcomes
-    }
-
-    async fn fill_batch(&self, stripe: Stripe, source: &Source, fillings: &[Filling<'_>]) -> Vec<FillOutcome> {
-        // Offered even where the stripe was found closed meanwhile: the fill is refused, and the lease ended.
-        let Some(link) = self.door.link() else { return vec![FillOutcome::Unreachable; fillings.len()] };
-        let reply = Scripts::new(&link, &self.stripes).fill(stripe, source, fillings).await;
-        let outcomes = self.door.heard(&self.meters, Operation::Fill, &[stripe], reply);
-        let outcomes = outcomes.map(|outcomes| outcomes.into_iter().map(FillOutcome::from).collect());
-        outcomes.unwrap_or_else(|| vec![FillOutcome::Unreachable; fillings.len()])
-    }
-
     /// Gives back the leases among these claims.
     pub(super) async fn give_back_all(&self, keys: &[&CacheKey], claims: &[Claim]) {
         let leases: Vec<_> = keys.iter().zip(claims).filter_map(|(key, claim)| Some((*key, claim.held().ok()?))).collect();
@@ -263,7 +180,7 @@ impl Shared {
     }
 
     /// Gives leases back that will not be used. Should that fail, they run out.
-    async fn give_back(&self, leases: &[(&CacheKey, Held)]) {
+    pub(super) async fn give_back(&self, leases: &[(&CacheKey, Held)]) {
         let batches = self.batches(leases.iter().map(|(key, _)| (key.as_str(), 0)));
         let given = batches.into_iter().map(async |(stripe, at)| {
             let Some(link) = self.door.link() else { return };
@@ -275,7 +192,7 @@ impl Shared {
     }
 
     /// The indexes of names, by stripe, cut into batches that one script may have; with each name goes what it weighs in bytes.
-    fn batches<'n>(&self, names: impl Iterator<Item = (&'n str, usize)>) -> Vec<(Stripe, Vec<usize>)> {
+    pub(super) fn batches<'n>(&self, names: impl Iterator<Item = (&'n str, usize)>) -> Vec<(Stripe, Vec<usize>)> {
         let mut full = Vec::new();
         let mut open: BTreeMap<Stripe, (Vec<usize>, usize)> = BTreeMap::new();
         for (at, (name, bytes)) in names.enumerate() {
@@ -290,16 +207,5 @@ impl Shared {
         }
         full.extend(open.into_iter().map(|(stripe, (batch, _))| (stripe, batch)));
         full
-    }
-}
-
-impl From<Fill> for FillOutcome {
-    fn from(fill: Fill) -> Self {
-        match fill {
-            Fill::Filled => Self::Filled,
-            Fill::Lost => Self::Lost,
-            Fill::Closed => Self::Closed,
-            Fill::Old => Self::Old,
-        }
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     CacheError, FillOutcome, Found, Loaded, Origin, ReadProof, Shared, Value,
     explanation::Trace,
+    fills::Fetched,
     flight::{Call, Flights},
     leases::{Claim, Page},
     lookup::{Ask, Refused, Sight},
@@ -175,22 +176,9 @@ impl<'a, V: Value> Miss<'a, V> {
         let keys: Vec<_> = unserved.iter().map(|at| self.keys[*at]).collect();
         // Without a claim there was no lease to ask for: another reader had it, and failed.
         let claims: Vec<_> = unserved.iter().map(|at| self.claims[*at].unwrap_or(Claim::Busy)).collect();
-        let loaded = self.shared.loads.load(&self.shared.meters, || load(unserved.clone())).await;
-        self.trace.step("load");
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                self.shared.give_back_all(&keys, &claims).await;
-                return Err(error);
-            }
-        };
-        assert_eq!(loaded.value.len(), keys.len(), "the loader answers for each key that it was asked for");
-        let bodies: Vec<_> = loaded.value.iter().map(|value| value.as_ref().map(V::encode)).collect();
-        let etags: Vec<_> = bodies.iter().map(|body| ETag::of(body.as_deref().unwrap_or_default())).collect();
-        let fills = self.shared.store(&keys, &claims, page, bodies, &loaded.proof).await;
-        self.trace.step("fill");
-        let fresh = loaded.value.into_iter().zip(etags).zip(fills).zip(unserved);
-        let fresh = fresh.map(|(((value, etag), fill), at)| self.fresh(at, value, etag, fill, &loaded.proof)).collect();
+        let Fetched { values, proof } = self.shared.fetch(&keys, &claims, page, &mut self.trace, || load(unserved.clone())).await?;
+        let fresh = values.into_iter().zip(unserved);
+        let fresh = fresh.map(|((value, etag, fill), at)| self.fresh(at, value, etag, fill, &proof)).collect();
         Ok(self.found(fresh))
     }
 

@@ -133,15 +133,23 @@ async fn who_comes_while_a_reading_is_under_way_is_not_given_what_it_read() {
 async fn the_next_flight_finds_in_redis_what_the_first_one_filled() {
     let (rig, slow) = (Rig::open().await, Slow::with("one"));
     let (cache, k) = (rig.cache(), key("rows:1"));
+    let before = rig.calls("evalsha").await;
     let first = slow.read(&cache, &k);
     slow.has_begun(1).await;
+    let looks = rig.calls("mget").await;
     let later: Vec<_> = (0..10).map(|_| slow.read(&cache, &k)).collect();
+    until("they have looked", async || rig.calls("mget").await == looks + 10).await;
+    // Their answers came before this one.
+    rig.links.get().expect("a link").time().await.expect("an answer");
     slow.let_end(1);
     assert_eq!(first.await.expect("no panic").fill, Some(FillOutcome::Filled));
     for found in later {
         assert_hit(&found.await.expect("no panic"), Some("one"));
     }
     assert_eq!(slow.postgres.loads(), 1);
+    // One look for all of them, and not even a lease was asked for.
+    assert_eq!(rig.calls("mget").await, looks + 11);
+    assert_eq!(rig.calls("evalsha").await, before + 2);
 }
 
 #[tokio::test]

@@ -107,8 +107,8 @@ async fn who_comes_while_another_process_fills_waits_and_is_served() {
         let (cache, k, postgres) = (rig.cache(), k.clone(), postgres.clone());
         tokio::spawn(async move { read_with(&cache, &k, &Want { explain: true, ..Want::default() }, &postgres).await })
     };
-    let before = looks(&rig).await;
-    until("it has looked more than once", async || looks(&rig).await > before + 2).await;
+    let before = rig.calls("mget").await;
+    until("it has looked more than once", async || rig.calls("mget").await > before + 2).await;
     assert!(!waiting.is_finished());
     first.end().await;
     let found = waiting.await.expect("no panic");
@@ -116,13 +116,6 @@ async fn who_comes_while_another_process_fills_waits_and_is_served() {
     let explanation = found.explanation.expect("asked for");
     assert_eq!((explanation.lease, explanation.refused_first_by), (Some("busy"), Some("missing")));
     assert_eq!(postgres.loads(), 1);
-}
-
-/// How often Redis has been looked at.
-async fn looks(rig: &Rig) -> u64 {
-    let stats: String = rig.redis.run(&["INFO", "commandstats"]).await.expect("statistics");
-    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_mget:calls=")?.split(',').next());
-    calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
 #[tokio::test]
@@ -143,12 +136,12 @@ async fn overtaken(rig: &Rig, k: &CacheKey, want: Want, postgres: &Postgres) -> 
     let (links, _keeping) = rig.links_to(&proxy.before(&rig.redis.url(Login::Api))).await;
     let cache = Cache::new(links, rig.stripes.clone(), settings());
     proxy.set(Fault::HoldReplies);
-    let before = looks(rig).await;
+    let before = rig.calls("mget").await;
     let reading = {
         let (k, postgres) = (k.clone(), postgres.clone());
         tokio::spawn(async move { read_with(&cache, &k, &want, &postgres).await })
     };
-    until("the first look has been made", async || looks(rig).await > before).await;
+    until("the first look has been made", async || rig.calls("mget").await > before).await;
     assert_eq!(read(&rig.cache(), k, postgres).await.fill, Some(FillOutcome::Filled));
     proxy.set(Fault::None);
     reading.await.expect("no panic")
@@ -177,6 +170,23 @@ async fn a_failed_load_is_its_readers_error_and_gives_the_lease_back() {
     let (cache, k) = (rig.cache(), key("rows:1"));
     let failed = cache.get::<bytes::Bytes, _, _, _>(&k, &Want::default(), async || Err("no connection")).await;
     assert!(matches!(failed, Err(CacheError::Load("no connection"))), "{failed:?}");
+    assert_eq!(read(&cache, &k, &postgres).await.fill, Some(FillOutcome::Filled));
+}
+
+#[tokio::test]
+async fn the_lease_of_a_reader_that_goes_away_is_taken_over() {
+    let (rig, postgres) = (Rig::open().await, Postgres::with("old"));
+    let (cache, k) = (rig.cache(), key("rows:1"));
+    let first = Held::of(&cache, &k, &postgres).await;
+    first.reading.abort();
+    assert!(first.reading.await.expect_err("went away").is_cancelled());
+    // It has been told of this as if it were still in the hands of the first.
+    rig.change_key(250, &k).await;
+    let second = Held::of(&cache, &k, &postgres).await;
+    second.reading.abort();
+    assert!(second.reading.await.expect_err("went away").is_cancelled());
+    assert_eq!(read(&cache, &k, &postgres).await.fill, Some(FillOutcome::Old));
+    postgres.prove("251:251:", Some(SOURCE));
     assert_eq!(read(&cache, &k, &postgres).await.fill, Some(FillOutcome::Filled));
 }
 

@@ -74,8 +74,10 @@ async fn a_change_of_a_tag_in_the_gap_keeps_out_pages_that_do_not_see_it() {
 #[tokio::test]
 async fn a_page_must_have_seen_what_the_stripes_of_its_tags_have_published() {
     let (rig, cache, postgres) = open(64).await;
-    rig.publish("300:300:", 100, None).await;
+    rig.publish_in([rig.stripes.of(tags()[1].as_str())], "300:300:", 100, None).await;
     assert_eq!(page(&cache, &postgres).await.fill, Some(FillOutcome::Old));
+    postgres.prove("300:300:", Some(SOURCE));
+    assert_eq!(page(&cache, &postgres).await.fill, Some(FillOutcome::Filled));
 }
 
 #[tokio::test]

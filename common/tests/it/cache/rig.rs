@@ -116,8 +116,19 @@ impl Rig {
 
     /// Says how far the applier has come: a snapshot that sees all below `xmax`, a position, and `at`.
     pub async fn publish(&self, snapshot_text: &str, position: u64, at: Option<RedisTime>) {
+        self.publish_in(self.stripes.all(), snapshot_text, position, at).await;
+    }
+
+    /// The same for some stripes.
+    pub async fn publish_in(
+        &self,
+        stripes: impl IntoIterator<Item = Stripe>,
+        snapshot_text: &str,
+        position: u64,
+        at: Option<RedisTime>,
+    ) {
         let link = self.applier().await;
-        for stripe in self.stripes.all() {
+        for stripe in stripes {
             let generation = self.generation(stripe).await.expect("open");
             let progress = Progress { snapshot: &snapshot(snapshot_text), position: lsn(position), at };
             let published = Scripts::new(&link, &self.stripes).publish(stripe, generation, progress).await.expect("an answer");
@@ -140,6 +151,13 @@ impl Rig {
         let scripts = Scripts::new(&link, &self.stripes);
         let applied = Applied { generation: self.generation(stripe).await, xid: self::xid(xid), end: lsn(xid) };
         scripts.send(&[scripts.apply(stripe, applied, &[touched])]).await.expect("applied");
+    }
+
+    /// How often Redis has been sent this command.
+    pub async fn calls(&self, command: &str) -> u64 {
+        let stats: String = self.redis.run(&["INFO", "commandstats"]).await.expect("statistics");
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_")?.strip_prefix(command)?.strip_prefix(":calls="));
+        calls.map_or(0, |calls| calls.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number"))
     }
 
     /// What lies under a key of Redis.
