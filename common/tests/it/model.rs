@@ -5,6 +5,7 @@
 //! - [`call`], [`intent`], [`universe`] make histories; [`live`], [`garbage`], [`dump`] play them on a real Redis; [`agree`] does both;
 //! - [`redis_faults`] does what only a real server can: restart from its file, run full;
 //! - [`serve`] holds the rule for serving against its text;
+//! - [`world`] and [`invariants`] show what the operations are for;
 //! - [`cuts`] shows that the histories would notice if a rule were missing.
 
 mod agree;
@@ -14,12 +15,14 @@ mod cuts;
 mod dump;
 mod garbage;
 mod intent;
+mod invariants;
 mod live;
 mod operations;
 mod redis_faults;
 mod serve;
 mod state;
 mod universe;
+mod world;
 
 use std::{cell::RefCell, time::Duration};
 

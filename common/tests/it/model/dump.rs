@@ -41,8 +41,8 @@ pub async fn read(live: &Live<'_>) -> Result<Vec<Stripe>, LinkError> {
     let mut raw = live.link.call::<Vec<Raw>>(live.reading()).await?.into_iter();
     let mut next = || raw.next().expect("a reply for each key");
     let universe = live.universe;
-    let stripe = |stripe| {
-        let deps = universe.deps_in(stripe);
+    let stripe = |(at, stripe)| {
+        let deps = universe.deps_in(at);
         let mut held = Stripe::empty(&universe.keys_in(stripe), &universe.tags_in(stripe));
         held.ctl = cell(&next(), None, |raw| ctl(raw, live));
         held.fences = cell(&next(), None, |raw| fences(raw, &deps));
@@ -51,7 +51,7 @@ pub async fn read(live: &Live<'_>) -> Result<Vec<Stripe>, LinkError> {
         held.tags.values_mut().for_each(|held| *held = cell(&next(), Some(live::TAG_TTL), version));
         held
     };
-    Ok(universe.stripes.all().map(stripe).collect())
+    Ok(universe.stripes.all().enumerate().map(stripe).collect())
 }
 
 /// Decodes one key. What does not go away by itself in time, or goes where it should stay, is not what ours write.

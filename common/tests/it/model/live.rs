@@ -1,5 +1,7 @@
 //! The other side of a history: the same calls through the library's typed callers, on a real Redis.
 
+mod blows;
+
 use std::{cell::Cell as StdCell, cell::RefCell, collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
@@ -9,9 +11,9 @@ use freshline::coherence::{
 };
 
 use super::{
-    call::{Blow, Call, Place, Reply},
+    call::{Call, Reply},
     compare::Proof,
-    dump, garbage,
+    dump,
     operations::{Change, Closed, FillOutcome, LeaseGrant, Leased, OpenOutcome, Opening, TagGrant, Touch},
     state::{Id, Key, Tag, Value, Version},
     universe::{self, SOURCES, Universe},
@@ -39,7 +41,7 @@ pub struct Live<'a> {
 
 impl<'a> Live<'a> {
     pub fn new(link: &'a Link, universe: &'a Universe) -> Self {
-        let names = names(universe);
+        let names = blows::names(universe);
         let reading = dump::reading(&names);
         Self { link, universe, told: StdCell::new(None), saved: RefCell::default(), names, reading }
     }
@@ -51,10 +53,6 @@ impl<'a> Live<'a> {
 
     fn scripts(&self) -> Scripts<'a> {
         Scripts::new(self.link, &self.universe.stripes)
-    }
-
-    fn stripe(&self, at: usize) -> real::Stripe {
-        self.universe.stripes.all().nth(at).expect("a stripe")
     }
 
     /// Carries out a call.
@@ -70,17 +68,18 @@ impl<'a> Live<'a> {
                 let fillings: Vec<_> =
                     fillings.iter().map(|(key, token, entry)| Filling { key, token: *token, ttl: VALUE_TTL, entry }).collect();
                 let source = &SOURCES[usize::from(source.0)];
-                let outcomes = self.scripts().fill(self.stripe(*at), source, &fillings).await?;
+                let outcomes = self.scripts().fill(self.universe.stripe(*at), source, &fillings).await?;
                 Ok(Reply::Fills(outcomes.into_iter().map(filled).collect()))
             }
             Call::GiveBack(at, leases) => {
                 let names: Vec<_> = leases.iter().map(|(key, token)| (Universe::key_name(*key), universe::token(*token))).collect();
                 let leases: Vec<_> = names.iter().map(|(key, token)| (key, *token)).collect();
-                self.scripts().give_back(self.stripe(*at), &leases).await.map(|()| Reply::Done)
+                self.scripts().give_back(self.universe.stripe(*at), &leases).await.map(|()| Reply::Done)
             }
             Call::Apply(at, change, touched) => self.apply(*at, *change, touched).await,
             Call::Raise(at, generation, end) => {
-                let command = self.scripts().raise(self.stripe(*at), universe::generation(*generation), universe::lsn(*end));
+                let command =
+                    self.scripts().raise(self.universe.stripe(*at), universe::generation(*generation), universe::lsn(*end));
                 self.scripts().send(&[command]).await.map(|()| Reply::Done)
             }
             Call::Unlink(_, keys, tags) => self.unlink(keys, tags).await,
@@ -88,17 +87,17 @@ impl<'a> Live<'a> {
                 let snapshot = universe::snapshot(snap);
                 let progress =
                     Progress { snapshot: &snapshot, position: universe::lsn(*pos), at: time.map(RedisTime::from_micros) };
-                let answer = self.scripts().publish(self.stripe(*at), universe::generation(*generation), progress).await?;
+                let answer = self.scripts().publish(self.universe.stripe(*at), universe::generation(*generation), progress).await?;
                 Ok(Reply::Published(answer.map(|snapshot| universe::snap_of(&snapshot)).map_err(closed)))
             }
             Call::Settle(at, generation, deps) => {
                 let fields: Vec<_> = deps.iter().map(|dep| Universe::field(*dep)).collect();
-                let answer = self.scripts().settle(self.stripe(*at), universe::generation(*generation), &fields).await?;
+                let answer = self.scripts().settle(self.universe.stripe(*at), universe::generation(*generation), &fields).await?;
                 Ok(Reply::Settled(answer.map_err(closed)))
             }
             Call::Open(at, opening) => self.open(*at, opening).await,
             Call::Bump(at, new, change) => {
-                let answer = self.scripts().bump(self.stripe(*at), universe::generation(*new), applied(*change)).await?;
+                let answer = self.scripts().bump(self.universe.stripe(*at), universe::generation(*new), applied(*change)).await?;
                 Ok(Reply::Bumped(answer.map_err(closed)))
             }
             Call::Blow(blow) => self.suffer(blow).await.map(|()| Reply::Done),
@@ -108,7 +107,7 @@ impl<'a> Live<'a> {
     async fn tag(&self, at: usize, tags: &[Tag]) -> Result<Reply, LinkError> {
         let names: Vec<_> = tags.iter().map(|tag| Universe::tag_name(*tag)).collect();
         let names: Vec<_> = names.iter().collect();
-        let answer = self.scripts().tag(self.stripe(at), &names, TAG_TTL).await?;
+        let answer = self.scripts().tag(self.universe.stripe(at), &names, TAG_TTL).await?;
         Ok(Reply::Tags(answer.map_err(closed).map(|grant| {
             TagGrant {
                 generation: known(grant.generation),
@@ -130,7 +129,7 @@ impl<'a> Live<'a> {
             .zip(&keys)
             .map(|((_, seen, token), key)| Wanted { key, seen: seen.map(universe::entry_id), token: universe::token(*token) })
             .collect();
-        let grant = match self.scripts().lease(self.stripe(at), &wanted, LEASE_TTL).await? {
+        let grant = match self.scripts().lease(self.universe.stripe(at), &wanted, LEASE_TTL).await? {
             Err(real::Closed) => return Ok(Reply::Leases(Err(Closed))),
             Ok(grant) => grant,
         };
@@ -159,7 +158,7 @@ impl<'a> Live<'a> {
                 Touch::All => Touched::Everything,
             })
             .collect();
-        let command = self.scripts().apply(self.stripe(at), applied(change), &touched);
+        let command = self.scripts().apply(self.universe.stripe(at), applied(change), &touched);
         let (removed, replaced) = self.link.call(&command).await?;
         Ok(Reply::Applied { removed, replaced })
     }
@@ -180,7 +179,7 @@ impl<'a> Live<'a> {
             position: universe::lsn(opening.pos),
             fences,
         };
-        Ok(Reply::Opened(match self.scripts().open(self.stripe(at), &opening).await? {
+        Ok(Reply::Opened(match self.scripts().open(self.universe.stripe(at), &opening).await? {
             Open::Opened => OpenOutcome::Opened,
             Open::Raced => OpenOutcome::Closed,
             Open::Deposed => OpenOutcome::Stop,
@@ -207,81 +206,6 @@ impl<'a> Live<'a> {
         }
         Ok(Reply::Done)
     }
-
-    async fn suffer(&self, blow: &Blow) -> Result<(), LinkError> {
-        match blow {
-            Blow::Lose(place) => self.link.call(redis::cmd("DEL").arg(name(self.universe, *place))).await,
-            Blow::Garble(place, which) => {
-                let commands = garbage::commands(&name(self.universe, *place), *place, *which);
-                self.scripts().send(&commands).await
-            }
-            Blow::FlushAll => self.clear().await,
-            Blow::OtherRun(at) => self.rewrite_run(*at).await,
-            Blow::Save => self.save().await,
-            Blow::Restore => self.restore().await,
-        }
-    }
-
-    /// Removes everything.
-    pub async fn clear(&self) -> Result<(), LinkError> {
-        self.link.call(&redis::cmd("FLUSHALL")).await
-    }
-
-    async fn rewrite_run(&self, at: usize) -> Result<(), LinkError> {
-        let name = name(self.universe, Place::Ctl(at));
-        let run_at = 1 + 16;
-        if self.link.call::<String>(redis::cmd("TYPE").arg(&name)).await? == "string"
-            && self.link.call::<usize>(redis::cmd("STRLEN").arg(&name)).await? > garbage::LEN_MAX
-        {
-            let () = self.link.call(redis::cmd("SETRANGE").arg(&name).arg(run_at).arg(OTHER_RUN)).await?;
-        }
-        Ok(())
-    }
-
-    async fn save(&self) -> Result<(), LinkError> {
-        let mut saved = Vec::new();
-        for name in &self.names {
-            let left: i64 = self.link.call(redis::cmd("PTTL").arg(name)).await?;
-            if let Some(bytes) = self.link.call::<Option<Vec<u8>>>(redis::cmd("DUMP").arg(name)).await? {
-                saved.push((name.clone(), left.max(0), Bytes::from(bytes)));
-            }
-        }
-        self.saved.replace(saved);
-        Ok(())
-    }
-
-    async fn restore(&self) -> Result<(), LinkError> {
-        self.clear().await?;
-        let saved = self.saved.borrow().clone();
-        for (name, left, bytes) in saved {
-            let () = self.link.call(redis::cmd("RESTORE").arg(name).arg(left).arg(&bytes[..])).await?;
-        }
-        Ok(())
-    }
-}
-
-fn name(universe: &Universe, place: Place) -> String {
-    let stripes = &universe.stripes;
-    let stripe = |at| stripes.all().nth(at).expect("a stripe");
-    match place {
-        Place::Ctl(at) => stripes.ctl(stripe(at)),
-        Place::Fences(at) => stripes.fences(stripe(at)),
-        Place::Value(_, key) => stripes.value(&Universe::key_name(key)),
-        Place::Lease(_, key) => stripes.lease(&Universe::key_name(key)),
-        Place::Tag(_, tag) => stripes.tag(&Universe::tag_name(tag)),
-    }
-}
-
-fn names(universe: &Universe) -> Vec<String> {
-    let mut names = Vec::new();
-    for (at, stripe) in universe.stripes.all().enumerate() {
-        let (keys, tags) = (universe.keys_in(stripe), universe.tags_in(stripe));
-        let values = keys.iter().map(|key| Place::Value(at, *key));
-        let leases = keys.iter().map(|key| Place::Lease(at, *key));
-        let places = [Place::Ctl(at), Place::Fences(at)].into_iter().chain(values).chain(leases);
-        names.extend(places.chain(tags.iter().map(|tag| Place::Tag(at, *tag))).map(|place| name(universe, place)));
-    }
-    names
 }
 
 /// The body of an entry says which it is.

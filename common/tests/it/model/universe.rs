@@ -76,8 +76,14 @@ impl Universe {
         Self::TAGS.into_iter().filter(|tag| self.stripe_of_tag(*tag) == stripe).collect()
     }
 
+    /// The stripe of this number.
+    pub fn stripe(&self, at: usize) -> real::Stripe {
+        self.stripes.all().nth(at).expect("a stripe")
+    }
+
     /// Every dependency of a stripe, `*` first.
-    pub fn deps_in(&self, stripe: real::Stripe) -> Vec<Dep> {
+    pub fn deps_in(&self, at: usize) -> Vec<Dep> {
+        let stripe = self.stripe(at);
         let named = self.keys_in(stripe).into_iter().map(Dep::Key).chain(self.tags_in(stripe).into_iter().map(Dep::Tag));
         [Dep::All].into_iter().chain(named).collect()
     }
