@@ -208,8 +208,8 @@ impl Database {
 /// It is a part of the grace, and has to leave some.
 fn lame_duck(read: &mut Reader<'_>, shared: Option<&Shared>) -> Option<Duration> {
     let lame_duck = read.get(&LAME_DUCK)?;
-    if shared.is_some_and(|shared| shared.grace <= lame_duck) {
-        return read.fault(&LAME_DUCK.describe(), "is not below FRESHLINE_GRACE_MS");
+    if !lame_duck.is_zero() && shared.is_some_and(|shared| shared.grace <= lame_duck) {
+        return read.fault(&LAME_DUCK.describe(), "is neither 0 nor below FRESHLINE_GRACE_MS");
     }
     Some(lame_duck)
 }
