@@ -96,7 +96,8 @@ declare
     reached text[];
 begin
     select array_agg(array_to_string(address_names, '.')) filter (where object_type = 'table') as names,
-        array_agg(objid) filter (where object_type = 'table column') as altered,
+        -- Told by tell_ddl() where it is the table's own command that drops it.
+        array_agg(objid) filter (where object_type = 'table column' and tg_tag <> 'ALTER TABLE') as altered,
         coalesce(array_agg(coalesce(address_args[1], address_names[1])) filter (where object_type like 'publication%'), '{}')
             as publications
     into dropped

@@ -8,6 +8,8 @@ mod client;
 mod error;
 pub mod pgoutput;
 mod preflight;
+mod pump;
+mod queue;
 mod settings;
 mod slot;
 mod stream;

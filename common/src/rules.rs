@@ -23,6 +23,7 @@ mod rows;
 mod table;
 mod template;
 mod validate;
+mod watched;
 
 pub use bind::Unbound;
 pub use fault::{RuleFault, RuleFaults};

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use freshline::{
     admin::{Admin, Readiness},
     coherence::{LinkKeeper, Links},
+    fault::Classified,
     replication::{SlotName, StreamSettings},
     retry::{GivenUp, Policy, retry},
     rules::Rules,
@@ -81,10 +82,9 @@ impl App {
             match asked {
                 Ok(()) => readiness.ready(PRIMARY),
                 Err(GivenUp::Stopped { .. }) => return Ok(()),
-                Err(given_up) => return Err(given_up.into()),
+                Err(given_up) => return Err(with_remedy(given_up)),
             }
-            sessions.run(Postgres::new(settings), stop).await?;
-            anyhow::Ok(())
+            sessions.run(Postgres::new(settings), stop).await.map_err(with_remedy)
         });
         tasks
     }
@@ -94,6 +94,15 @@ impl App {
 async fn endless(task: impl Future<Output = ()>) -> Result<()> {
     task.await;
     Ok(())
+}
+
+/// An error that says in its text what mends it, for whoever reads how the process ended.
+fn with_remedy(error: impl Classified + Send + Sync + 'static) -> anyhow::Error {
+    let remedy = error.remedy().map(|remedy| format!("{error}; remedy: {remedy}"));
+    match remedy {
+        Some(told) => anyhow::Error::new(error).context(told),
+        None => anyhow::Error::new(error),
+    }
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {

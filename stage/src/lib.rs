@@ -4,7 +4,7 @@
 //! - [`Stage`] is what a test stands on: a fresh database with the migrations applied, a Redis, the URLs of every login;
 //! - [`Process`] runs one of our own binaries and reads its log; [`Proxy`] stands before a server and misbehaves;
 //! - [`RuleCutter`] stands before a Redis and takes rules out of the scripts, to show what they are for;
-//! - [`until`] awaits a condition, so that no test has to sleep.
+//! - [`until`] awaits a condition, so that no test has to sleep; [`seed`] is what a test chooses by that chooses at random.
 //!
 //! Nothing here outlives its owner: see `watchdog.rs` for what happens when the owner is killed with -9.
 
@@ -13,6 +13,7 @@ mod process;
 mod proxy;
 mod rule_cutter;
 mod running;
+mod seed;
 pub mod servers;
 mod stage;
 mod until;
@@ -22,5 +23,6 @@ pub use database::{Login, migrate, set_password};
 pub use process::{Launch, Process, workspace_binary};
 pub use proxy::{Fault, Proxy};
 pub use rule_cutter::{RuleCutter, rules_in};
+pub use seed::{SEED_VARIABLE, new_seed, seed};
 pub use stage::Stage;
 pub use until::{Probe, WAIT_MAX, until};

@@ -17,7 +17,7 @@ use crate::until::within;
 /// How many lines of a log are kept in memory; older ones are dropped.
 const LINES_MAX: usize = 20_000;
 
-/// The prefix of our own variables. Those of the caller's environment are not handed on.
+/// The prefix of our own variables. Those of the caller's environment are not handed on unless asked for: a test sets what it needs.
 const OUR_VARIABLES: &str = "FRESHLINE_";
 
 /// Is called with each line of a log, in the order of each pipe.
@@ -31,6 +31,7 @@ pub struct Launch {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     in_order: bool,
+    inherits: bool,
     sink: Option<Sink>,
 }
 
@@ -38,7 +39,7 @@ impl Launch {
     /// Starts `program`; messages call it `name`.
     pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
         let (name, program) = (name.into(), program.into());
-        Self { name, program, arguments: Vec::new(), variables: Vec::new(), in_order: false, sink: None }
+        Self { name, program, arguments: Vec::new(), variables: Vec::new(), in_order: false, inherits: false, sink: None }
     }
 
     /// Adds an argument.
@@ -49,6 +50,7 @@ impl Launch {
     }
 
     /// Sets an environment variable. Of ours (`FRESHLINE_…`) it gets only those set here, of others also the caller's.
+    /// Set again, a variable takes its last value.
     #[must_use]
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));
@@ -68,6 +70,13 @@ impl Launch {
         self
     }
 
+    /// Hands on the caller's `FRESHLINE_` variables as well. What is set here wins.
+    #[must_use]
+    pub fn inheriting(mut self) -> Self {
+        self.inherits = true;
+        self
+    }
+
     /// Calls `sink` with each line of its log, from a thread of its own.
     #[must_use]
     pub fn each_line(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
@@ -78,7 +87,7 @@ impl Launch {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with(OUR_VARIABLES));
-        for name in ours {
+        for name in ours.filter(|_| !self.inherits) {
             command.env_remove(name);
         }
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
@@ -123,7 +132,12 @@ impl Process {
     /// # Panics
     /// If there is none within [`crate::WAIT_MAX`], or it ends without one: with the end of its log.
     pub async fn line(&mut self, text: &str) -> String {
-        let found = within(crate::WAIT_MAX, async || {
+        self.line_within(crate::WAIT_MAX, text).await
+    }
+
+    /// As [`Self::line`], for what takes longer: it panics after `bound`.
+    pub async fn line_within(&mut self, bound: Duration, text: &str) -> String {
+        let found = within(bound, async || {
             let over = self.running.ended().map_err(|error| format!("{error:#}"))?; // asked first: its last lines may be on their way
             match locked(&self.lines).iter().find(|line| line.contains(text)) {
                 Some(line) => Ok(Ok(line.clone())),
@@ -131,11 +145,8 @@ impl Process {
                 None => Err("no such line yet".to_owned()),
             }
         });
-        match found.await {
-            Ok(Ok(line)) => line,
-            Ok(Err(last)) => panic!("{} logged no line with {text:?}: {last}. Its log ends:\n{}", self.name(), self.tail()),
-            Err(last) => panic!("{} logged no line with {text:?}: {last}. Its log ends:\n{}", self.name(), self.tail()),
-        }
+        let line = found.await.and_then(|line| line.map_err(str::to_owned));
+        line.unwrap_or_else(|last| panic!("{} logged no line with {text:?}: {last}. Its log ends:\n{}", self.name(), self.tail()))
     }
 
     /// The last lines of its log, for a message.

@@ -140,17 +140,19 @@ impl Stage {
     }
 
     /// The program `name` of this workspace, to be run as `login` on this test's servers: `FRESHLINE_DATABASE_URL`, `_REDIS_URL` and
-    /// `_NAMESPACE` are set. Set again on the answer, a variable takes its last value.
+    /// `_NAMESPACE` are set, and for the invalidator `FRESHLINE_SLOT`, for slots belong to the whole server. Set again on the
+    /// answer, a variable takes its last value.
     ///
     /// # Panics
     /// If it has not been built by `cargo build --workspace`.
     pub fn launch(&self, name: &str, login: Login) -> Launch {
         let program = workspace_binary(name).unwrap_or_else(|error| panic!("{error:#}"));
-        Launch::new(name, program).variables([
+        let launch = Launch::new(name, program).variables([
             ("FRESHLINE_DATABASE_URL", self.database_url(login)),
             ("FRESHLINE_REDIS_URL", self.redis_url(login)),
             ("FRESHLINE_NAMESPACE", self.name.clone()),
-        ])
+        ]);
+        if login == Login::Invalidator { launch.variable("FRESHLINE_SLOT", &self.name) } else { launch }
     }
 
     /// Drops the slots of this test's database, then the database.

@@ -141,6 +141,7 @@ impl Gate {
 
     /// The history that rows are read from.
     async fn source(&self) -> Result<String, Shut> {
+        // not cached: it says whose rows these are, and is held against the cache's own source
         let asked = sqlx::query_scalar!("select freshline.source()").fetch_one(&self.pool);
         let source = timeout(LOOK_DEADLINE, asked).await.map_err(|_| DatabaseError::Silent(LOOK_DEADLINE))?;
         source.map_err(DatabaseError::from)?.ok_or(Shut::Sourceless)

@@ -7,17 +7,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::checkout::root;
+use crate::docs::Docs;
 use crate::tidy::Tidy;
 
-/// The variables that carry the seed: to our own generators, to proptest and to bolero.
-const SEED_VARIABLES: [&str; 3] = ["STAGE_SEED", "PROPTEST_RNG_SEED", "BOLERO_RANDOM_SEED"];
+/// The variables that carry the seed: to tests that ask `stage::seed`, to proptest and to bolero.
+const SEED_VARIABLES: [&str; 3] = [stage::SEED_VARIABLE, "PROPTEST_RNG_SEED", "BOLERO_RANDOM_SEED"];
 
 /// What is run, in this order: first what fails fastest.
-const STEPS: [&[&str]; 5] = [
+const STEPS: [&[&str]; 7] = [
     &["fmt", "--all", "--check"],
     &["xtask", "tidy"],
+    &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
     &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"],
     &["build", "--workspace", "--locked", "--quiet"],
+    &["xtask", "docs"],
     &["test", "--workspace", "--locked", "--quiet"],
 ];
 
@@ -35,30 +38,37 @@ pub struct Test {
 impl Test {
     /// Runs each step, and ends with the first that fails.
     pub fn run(self) -> Result<ExitCode> {
-        let seed = self.seed.unwrap_or_else(random_seed);
+        let seed = self.seed.unwrap_or_else(stage::new_seed);
         println!("seed {seed}: `cargo xtask test --seed {seed}` runs the generated tests like this again");
         let begun = Instant::now();
+        stage::servers::ensure()?;
         for step in STEPS {
             let line = format!("cargo {}", step.join(" "));
             println!("== {line}");
             let step_begun = Instant::now();
             if !self.step(step, seed)? {
-                println!("== {line}: FAILED after {}", seconds(step_begun.elapsed()));
+                println!("== FAILED after {}: {line}", seconds(step_begun.elapsed()));
                 return Ok(ExitCode::FAILURE);
             }
-            println!("== {}: {}", step[0], seconds(step_begun.elapsed()));
+            println!("== {} took {}", step[0], seconds(step_begun.elapsed()));
         }
-        println!("== all of it: {}", seconds(begun.elapsed()));
+        println!("== all of it took {}", seconds(begun.elapsed()));
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Whether the step succeeded.
     fn step(&self, step: &[&str], seed: u64) -> Result<bool> {
-        if step == ["xtask", "tidy"] {
-            return Ok(Tidy {}.run()? == ExitCode::SUCCESS);
+        match step[0] {
+            "xtask" if step[1] == "docs" => return Ok(Docs { check: true }.run()? == ExitCode::SUCCESS),
+            "xtask" => return Ok(Tidy {}.run()? == ExitCode::SUCCESS),
+            "deny" if !cargo(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() => {
+                println!("skipped: `cargo install --locked cargo-deny` installs it");
+                return Ok(true);
+            }
+            _ => {}
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let mut command = Command::new(cargo);
-        command.args(step).current_dir(root()).stdin(Stdio::null()).envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
+        let mut command = cargo(step);
+        command.envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
         if step[0] == "test" {
             command.args(&self.name);
         }
@@ -66,10 +76,11 @@ impl Test {
     }
 }
 
-/// Not more than 32 bits, so that it is easily typed.
-fn random_seed() -> u64 {
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-    u64::from(nanos)
+/// cargo, with the toolchain that runs us.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.args(arguments).current_dir(root()).stdin(Stdio::null());
+    command
 }
 
 fn seconds(duration: Duration) -> String {

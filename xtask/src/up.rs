@@ -13,6 +13,7 @@ mod supervisor;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +27,9 @@ use programs::Programs;
 use servers::Servers;
 use supervisor::Supervisor;
 
+/// Signals this close together are one: `timeout`, for one, sends its signal to the process and then to its group.
+const SAME_SIGNAL_MAX: Duration = Duration::from_secs(1);
+
 /// What a shell answers for a command that was ended by SIGINT.
 const STOPPED_AT_ONCE: i32 = 130;
 
@@ -35,7 +39,7 @@ pub struct Up {
     /// How many API replicas to start, on ports from 8080 upwards
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     api: u16,
-    /// How many products to seed an empty catalogue with
+    /// How many products the catalogue is to have: fifteen that look real, the others generated
     #[arg(long, value_name = "N", default_value_t = seed::ROWS_DEFAULT, value_parser = seed::rows())]
     rows: u64,
     /// Use this Postgres instead of a private one, as a user who may create roles: its schema is migrated and, if empty, seeded
@@ -99,7 +103,8 @@ impl Up {
             None => build::workspace().await?,
         };
         let servers = Servers::start(place, self).await?;
-        say("up", &seed::if_empty(&servers.postgres_urls().superuser, self.rows).await?);
+        let seeded = seed::fill(&servers.postgres_urls().superuser, self.rows, |line| say("up", line)).await?;
+        say("up", &seeded);
         let programs = Programs::plan(self, place, &servers, directory)?;
         Ok((servers, programs))
     }
@@ -111,6 +116,7 @@ async fn stop_twice(stop: &CancellationToken) -> Result<()> {
     stop_signal().await?;
     say("up", "stopping everything in order; once more to be rid of it at once");
     stop.cancel();
+    tokio::time::sleep(SAME_SIGNAL_MAX).await;
     stop_signal().await?;
     std::process::exit(STOPPED_AT_ONCE);
 }

@@ -86,7 +86,7 @@ impl FromStr for Cursor {
         let read = || {
             let sort = Sort::ALL.into_iter().find(|sort| text.starts_with(sort.digit()))?;
             let id = Uuid::try_parse(text.get(1..33)?).ok()?;
-            let key = text[33..].as_bytes().chunks(2).map(hex_byte).collect::<Option<Vec<u8>>>()?;
+            let key = text.as_bytes()[33..].chunks(2).map(hex_byte).collect::<Option<Vec<u8>>>()?;
             Self::new(sort, id, std::str::from_utf8(&key).ok()?).filter(|cursor| cursor.to_string() == text)
         };
         read().ok_or(CursorSyntax::Malformed)

@@ -100,6 +100,9 @@ pub enum WriteError {
         /// What is wrong with it and what would be right.
         reason: &'static str,
     },
+    /// No session of Postgres was to be had, so nothing was written.
+    #[error(transparent)]
+    NotBegun(DatabaseError),
     /// Postgres did not carry it out.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -109,7 +112,7 @@ impl Classified for WriteError {
     fn kind(&self) -> Kind {
         match self {
             Self::SkuTaken { .. } | Self::Invalid { .. } => Kind::Permanent,
-            Self::Database(error) => error.kind(),
+            Self::NotBegun(error) | Self::Database(error) => error.kind(),
         }
     }
 
@@ -117,7 +120,7 @@ impl Classified for WriteError {
         match self {
             Self::SkuTaken { .. } => Some("choose another sku, or change the product that has it".into()),
             Self::Invalid { .. } => None,
-            Self::Database(error) => error.remedy(),
+            Self::NotBegun(error) | Self::Database(error) => error.remedy(),
         }
     }
 }

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn no_two_pages_have_one_key() {
-        let after = "0019000000000700080000000000000001".parse::<Cursor>().expect("a cursor");
+        let after = "001900000000070008000000000000001".parse::<Cursor>().expect("a cursor");
         let pages = [
             list(Sort::Newest, None),
             list(Sort::Price, None),

@@ -24,7 +24,7 @@ pub struct SessionOptions {
 pub fn read_pool(connect: PgConnectOptions, options: &SessionOptions) -> PgPool {
     let pool = pool(options).after_connect(|connection, _| {
         Box::pin(async move {
-            // Kept in the session, so that each read can tell it in the statement that reads.
+            // not cached: it is kept in the session, so that each read can tell it in the statement that reads.
             let source = "select set_config('freshline.source', coalesce(freshline.source(), ''), false)";
             sqlx::query(source).execute(connection).await.map(drop)
         })

@@ -188,12 +188,11 @@ impl Writes {
         statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<Vec<WrittenRow>>,
     ) -> Result<Option<Written>, WriteError> {
         let write = async {
-            let mut session = self.pool.acquire().await?;
-            let rows = statement(&mut session).await?;
-            Ok::<_, sqlx::Error>((session, rows))
+            let mut session = self.pool.acquire().await.map_err(|error| WriteError::NotBegun(error.into()))?;
+            let rows = statement(&mut session).await.map_err(|error| refused(error, sku))?;
+            Ok::<_, WriteError>((session, rows))
         };
-        let in_time = timeout(self.deadline, write).await.map_err(|_| DatabaseError::Silent(self.deadline))?;
-        let (mut session, rows) = in_time.map_err(|error| refused(error, sku))?;
+        let (mut session, rows) = timeout(self.deadline, write).await.map_err(|_| DatabaseError::Silent(self.deadline))??;
         let Some(written) = rows.into_iter().next() else { return Ok(None) };
         let proof = timeout(self.deadline, prove(&mut session, &written.xid)).await;
         let product = written.row.product().map_err(unexpected)?.ok_or_else(|| unexpected("a write without a row"))?;
@@ -203,6 +202,7 @@ impl Writes {
 
 /// What a reader has to see in order to see the transaction that this session has just committed.
 async fn prove(session: &mut PgConnection, xid: &str) -> Result<WriteProof, DatabaseError> {
+    // not cached: it is the proof of a write.
     let after = sqlx::query!(r#"select pg_current_wal_insert_lsn()::text as "lsn!", freshline.source() as source"#);
     let after = after.fetch_one(session).await?;
     Ok(WriteProof {

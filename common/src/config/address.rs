@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use secrecy::SecretString;
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
@@ -89,6 +89,7 @@ impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = self.info.redis_settings();
         let user = settings.username().map(|user| format!("{user}@")).unwrap_or_default();
-        write!(f, "redis://{user}{}/{}", self.info.addr(), settings.db())
+        let scheme = if matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) { "rediss" } else { "redis" };
+        write!(f, "{scheme}://{user}{}/{}", self.info.addr(), settings.db())
     }
 }

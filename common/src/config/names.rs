@@ -3,6 +3,18 @@
 /// Every name, without its prefix. [`super::Setting`] does not compile under a name that is missing here.
 pub(super) const ALL: &[&str] = &[
     "ABSENT_TTL_MS",
+    "API_ADDRESS",
+    "API_BODY_MAX_BYTES",
+    "API_BODY_MS",
+    "API_BUSY_WAIT_MS",
+    "API_CONNECTIONS_MAX",
+    "API_IDLE_MS",
+    "API_LAME_DUCK_MS",
+    "API_READ_SESSIONS_MAX",
+    "API_REDIS_DEADLINE_MS",
+    "API_SESSION_WAIT_MS",
+    "API_STATEMENT_MS",
+    "API_WRITE_SESSIONS_MAX",
     "DATABASE_URL",
     "GRACE_MS",
     "INVALIDATOR_ADDRESS",

@@ -107,6 +107,7 @@ fn a_configuration_can_be_logged_without_its_passwords() {
     let shown = format!("{shared:?}");
     assert!(shown.contains("postgres://app@db:5433/shop") && shown.contains("redis://app@cache:6380/2"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
+    assert_eq!(RedisUrl::parse("rediss://:hunter2@cache").expect("a URL").to_string(), "rediss://cache:6379/0");
 }
 
 #[test]

@@ -3,17 +3,29 @@
 //! The client crate parses Begin, Commit and logical messages itself and keeps of them all that is needed here (xid, end of the
 //! commit record, transactional flag); rows come as raw bytes. Its status updates carry one position, the last one acknowledged, or
 //! none: a session starts at 0/0, which Postgres takes for "no news".
+//!
+//! Three queues lie between the socket and the caller, all bounded: the kernel's, the client crate's (by messages: a few), and ours
+//! (by bytes). When they are full the walsender waits, and Postgres keeps the log.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use pgwire_replication::ReplicationEvent;
-use tokio::time::{Instant, timeout, timeout_at};
+use pgwire_replication::PgWireError;
+use tokio::{sync::watch, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     ReplicationError, StreamSettings,
     client::Client,
     error::{Phase, classify},
-    pgoutput::Decoder,
+    pump::{Order, Pump},
+    queue::{Producer, Queue},
 };
 use crate::{change::Event, coherence::Lsn};
 
@@ -23,46 +35,40 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// How much [`ChangeStream::next_batch`] takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// At most so many events.
+    /// At most so many events, and never less than one.
     pub events_max: usize,
-    /// No more once the messages taken reach so many bytes; one message may pass it.
+    /// No more once the events taken hold so many bytes of memory; the last may pass it.
     pub bytes_max: usize,
 }
 
 /// The changes of one slot, from the first that has not been acknowledged.
 ///
-/// Dropping it closes the connection at once; [`close`](Self::close) lets a last acknowledgement through first.
+/// A task reads ahead of the caller, within bounds. Dropping the stream ends the task and closes the connection at once;
+/// [`close`](Self::close) lets a last acknowledgement through first.
 pub struct ChangeStream {
-    client: Client,
+    queue: Arc<Queue>,
+    orders: watch::Sender<Order>,
     settings: Arc<StreamSettings>,
-    decoder: Decoder,
     position: Lsn,
-    acknowledged: Lsn,
-    heard: Instant,
-    failed: Option<ReplicationError>,
+    messages_dropped: Arc<AtomicU64>,
+    task: AbortOnDropHandle<Result<(), PgWireError>>,
 }
 
 impl fmt::Debug for ChangeStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChangeStream")
-            .field("slot", &self.settings.slot)
-            .field("position", &self.position)
-            .field("failed", &self.failed)
-            .finish_non_exhaustive()
+        f.debug_struct("ChangeStream").field("slot", &self.settings.slot).field("position", &self.position).finish_non_exhaustive()
     }
 }
 
 impl ChangeStream {
     pub(super) fn new(client: Client, settings: Arc<StreamSettings>) -> Self {
-        Self {
-            client,
-            settings,
-            decoder: Decoder::new(),
-            position: Lsn::ZERO,
-            acknowledged: Lsn::ZERO,
-            heard: Instant::now(),
-            failed: None,
-        }
+        let queue = Arc::new(Queue::default());
+        let messages_dropped = Arc::new(AtomicU64::new(0));
+        let (orders, ordered) = watch::channel(Order::default());
+        let producer = Producer(Arc::clone(&queue));
+        let pump = Pump::new(client, Arc::clone(&settings), ordered, producer, Arc::clone(&messages_dropped));
+        let task = AbortOnDropHandle::new(tokio::spawn(pump.run()));
+        Self { queue, orders, settings, position: Lsn::ZERO, messages_dropped, task }
     }
 
     /// Waits for an event, then appends it and all that have come by then, within the limits.
@@ -70,15 +76,12 @@ impl ChangeStream {
     /// Cancel safe: events are appended without waiting in between, so a dropped future has taken nothing. After an error, which
     /// comes when all that preceded it has been taken, the stream is over and every further call repeats it.
     pub async fn next_batch(&mut self, events: &mut Vec<Event>, limits: BatchLimits) -> Result<(), ReplicationError> {
-        let mut batch = Batch { first: events.len(), events, bytes: 0 };
-        while batch.is_empty() {
-            let message = self.next_message().await?;
-            self.take(message, &mut batch)?;
-        }
-        while !batch.is_full(limits) {
-            let Some(message) = self.client.ready() else { break };
-            if self.take(message, &mut batch).is_err() {
-                break; // told by the next call
+        let first = events.len();
+        self.queue.take(events, limits).await?;
+        for event in events[first..].iter().rev() {
+            if let Event::Commit { end: position } | Event::Reached { position } = event {
+                self.position = *position;
+                break;
             }
         }
         Ok(())
@@ -91,111 +94,29 @@ impl ChangeStream {
 
     /// How many logical messages were dropped because they were not transactional.
     pub fn messages_dropped(&self) -> u64 {
-        self.decoder.messages_dropped()
+        self.messages_dropped.load(Ordering::Relaxed)
     }
 
     /// Lets the slot forget everything up to `position`: the end of a commit, or a position reached outside a transaction, such
     /// that it and all before it need never come again. Anything else makes the slot skip a commit that has not been applied.
-    /// Never goes back; told to the server within a quarter of a second.
-    pub fn acknowledge(&mut self, position: Lsn) {
-        self.acknowledged = self.acknowledged.max(position);
-        self.client.acknowledge(position);
+    ///
+    /// Never goes back. Told to the server within a quarter of a second, also while the caller takes no events.
+    pub fn acknowledge(&self, position: Lsn) {
+        self.orders.send_if_modified(|order| {
+            let later = position > order.acknowledged;
+            order.acknowledged = order.acknowledged.max(position);
+            later
+        });
     }
 
-    /// Tells the server what has been acknowledged and ends the session, within two seconds.
-    pub async fn close(mut self) -> Result<(), ReplicationError> {
-        let closed = timeout(CLOSE_DEADLINE, self.client.close(self.acknowledged)).await;
-        match closed {
-            Ok(closed) => closed.map_err(|error| classify(error, Phase::Streaming, &self.settings)),
+    /// Tells the server what has been acknowledged and ends the session, within two seconds. Events not yet taken are lost to this
+    /// session, and come again in the next.
+    pub async fn close(self) -> Result<(), ReplicationError> {
+        self.orders.send_modify(|order| order.close = true);
+        match timeout(CLOSE_DEADLINE, self.task).await {
+            Ok(Ok(closed)) => closed.map_err(|error| classify(error, Phase::Streaming, &self.settings)),
+            Ok(Err(panicked)) => Err(ReplicationError::Unexpected { doing: "closing the stream", message: panicked.to_string() }),
             Err(_) => Err(ReplicationError::Late { doing: "closing the stream", deadline: CLOSE_DEADLINE }),
-        }
-    }
-
-    async fn next_message(&mut self) -> Result<ReplicationEvent, ReplicationError> {
-        if let Some(failed) = &self.failed {
-            return Err(failed.clone());
-        }
-        let silence_max = self.settings.silence_max();
-        let failed = match timeout_at(self.heard + silence_max, self.client.next()).await {
-            Ok(Ok(message)) => return Ok(message),
-            Ok(Err(error)) => classify(error, Phase::Streaming, &self.settings),
-            Err(_) => ReplicationError::Silent { silent_for: silence_max },
-        };
-        Err(self.failed.insert(failed).clone())
-    }
-
-    fn take(&mut self, message: ReplicationEvent, batch: &mut Batch<'_>) -> Result<(), ReplicationError> {
-        self.heard = Instant::now();
-        batch.bytes += message_len(&message);
-        match self.event(message) {
-            Ok(Some(event)) => batch.push(event),
-            Ok(None) => {}
-            Err(failed) => return Err(self.failed.insert(failed).clone()),
-        }
-        Ok(())
-    }
-
-    fn event(&mut self, message: ReplicationEvent) -> Result<Option<Event>, ReplicationError> {
-        Ok(match message {
-            ReplicationEvent::XLogData { data, .. } => self.decoder.decode(&data)?,
-            ReplicationEvent::Begin { xid, .. } => Some(self.decoder.begin(xid)?),
-            ReplicationEvent::Commit { end_lsn, .. } => {
-                let event = self.decoder.commit(end_lsn.as_u64())?;
-                self.position = self.position.max(position(end_lsn)?);
-                Some(event)
-            }
-            ReplicationEvent::Message { transactional, prefix, content, .. } => {
-                self.decoder.message(transactional, prefix.into(), content)?
-            }
-            ReplicationEvent::KeepAlive { wal_end, .. } => self.reached(position(wal_end)?),
-            ReplicationEvent::StoppedAt { .. } => None, // only where a place to stop was asked for
-        })
-    }
-
-    // Inside a transaction walEnd is still that of the record before it. After a commit a keepalive may lag behind its end.
-    fn reached(&mut self, position: Lsn) -> Option<Event> {
-        if self.decoder.in_transaction() || position <= self.position {
-            return None;
-        }
-        self.position = position;
-        Some(Event::Reached { position })
-    }
-}
-
-fn position(sent: pgwire_replication::Lsn) -> Result<Lsn, ReplicationError> {
-    let position = sent.as_u64();
-    Ok(Lsn::new(position).ok_or(super::pgoutput::DecodeError::Position { position })?)
-}
-
-fn message_len(message: &ReplicationEvent) -> usize {
-    match message {
-        ReplicationEvent::XLogData { data, .. } => data.len(),
-        ReplicationEvent::Message { prefix, content, .. } => prefix.len() + content.len(),
-        _ => 0,
-    }
-}
-
-/// What one call has taken, at the end of the caller's events.
-struct Batch<'a> {
-    events: &'a mut Vec<Event>,
-    first: usize,
-    bytes: usize,
-}
-
-impl Batch<'_> {
-    fn is_empty(&self) -> bool {
-        self.events.len() == self.first
-    }
-
-    fn is_full(&self, limits: BatchLimits) -> bool {
-        self.events.len() - self.first >= limits.events_max || self.bytes >= limits.bytes_max
-    }
-
-    // Of positions reached one after the other, the last says it all.
-    fn push(&mut self, event: Event) {
-        match (self.events[self.first..].last_mut(), event) {
-            (Some(last @ Event::Reached { .. }), later @ Event::Reached { .. }) => *last = later,
-            (_, event) => self.events.push(event),
         }
     }
 }

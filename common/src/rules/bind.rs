@@ -5,6 +5,7 @@ use super::{
     plan::BoundTag,
     table::{On, TableRule, TagRule},
     template::Template,
+    watched::Watched,
 };
 use crate::{
     change::{Column, Relation, ReplicaIdentity},
@@ -66,9 +67,12 @@ impl TablePlan {
             relation.columns.iter().position(|column| *column.name == *name).ok_or_else(no_columns)
         };
         let template = |template: &Template<Box<str>>| template.try_map(|name| place(name));
+        let mut watched = Watched::default();
         let tag = |tag: &TagRule| {
-            let columns = tag.on.columns.iter().map(|name| place(name)).collect::<Result<_, _>>()?;
-            Ok(BoundTag { name: template(&tag.name)?, on: On { insert: tag.on.insert, delete: tag.on.delete, columns } })
+            let (name, on) = (template(&tag.name)?, &tag.on);
+            let columns = on.columns.iter().map(|name| place(name)).collect::<Result<Vec<_>, _>>()?;
+            let (name_columns, columns) = (watched.watch(name.columns().copied()), watched.watch(columns));
+            Ok(BoundTag { name, name_columns, on: On { insert: on.insert, delete: on.delete, columns } })
         };
         let value: Box<[usize]> = match &rule.columns {
             Some(names) => names.iter().map(|name| place(name)).collect::<Result<_, _>>()?,
@@ -80,6 +84,7 @@ impl TablePlan {
             action: rule.action,
             key: template(&rule.key)?,
             tags: rule.tags.iter().map(tag).collect::<Result<_, _>>()?,
+            watched,
             encoder: RowEncoder::new(encoded),
             value,
             identity: relation.identity,

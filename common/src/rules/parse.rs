@@ -135,7 +135,7 @@ impl Reader<'_> {
         Some(TagRule { name, on })
     }
 
-    fn on(&mut self, words: &Spanned<Vec<String>>, name: &Template<Box<str>>) -> On<Box<str>> {
+    fn on(&mut self, words: &Spanned<Vec<String>>, name: &Template<Box<str>>) -> On<Box<[Box<str>]>> {
         let has = |word: &str| words.get_ref().iter().any(|other| other == word);
         let (insert, delete) = (has("insert"), has("delete"));
         let columns: Box<[_]> =

@@ -5,6 +5,7 @@ use super::{
     rows::{Image, Missing, Rows},
     table::On,
     template::Template,
+    watched::{Columns, Watched},
 };
 use crate::{
     change::{Column, Datum, Operation, ReplicaIdentity, RowChange},
@@ -19,6 +20,8 @@ pub struct TablePlan {
     pub(super) action: Action,
     pub(super) key: Template<usize>,
     pub(super) tags: Box<[BoundTag]>,
+    /// The columns whose change decides what is touched.
+    pub(super) watched: Watched,
     /// The columns of the value, in its order.
     pub(super) value: Box<[usize]>,
     pub(super) encoder: RowEncoder,
@@ -30,7 +33,9 @@ pub struct TablePlan {
 #[derive(Debug, Clone)]
 pub(super) struct BoundTag {
     pub name: Template<usize>,
-    pub on: On<usize>,
+    /// The columns of its name.
+    pub name_columns: Columns,
+    pub on: On<Columns>,
 }
 
 /// The keys of a changed row.
@@ -70,14 +75,16 @@ impl TablePlan {
     /// An update touches a tag where it changed one of the tag's columns, or where the row before is not known.
     pub fn tags(&self, change: &RowChange, touched: &mut Vec<Tag>) -> Result<(), Missing> {
         let rows = Rows { plan: self, change };
+        let changed = match change.operation {
+            Operation::Update => self.watched.among(|column| rows.changed(column)),
+            Operation::Insert | Operation::Delete => Columns::default(),
+        };
         for tag in &self.tags {
             let (before, after) = match change.operation {
                 Operation::Insert => (false, tag.on.insert),
                 Operation::Delete => (tag.on.delete, false),
-                Operation::Update => {
-                    let fires = tag.on.columns.iter().any(|column| rows.changed(*column));
-                    (fires && tag.name.columns().any(|column| rows.changed(*column)), fires)
-                }
+                // Where the name stays, the row before has the same.
+                Operation::Update => (changed.meet(tag.name_columns), changed.meet(tag.on.columns)),
             };
             if before {
                 touched.push(Tag::new(tag.name.name(|column| rows.before(*column))?));

@@ -52,16 +52,16 @@ pub(super) struct TableRule {
 #[derive(Debug, Clone)]
 pub(super) struct TagRule {
     pub name: Template<Box<str>>,
-    pub on: On<Box<str>>,
+    pub on: On<Box<[Box<str>]>>,
 }
 
-/// Which changes touch a tag; columns are of type `C`.
+/// Which changes touch a tag; a set of columns is of type `C`.
 #[derive(Debug, Clone)]
 pub(super) struct On<C> {
     pub insert: bool,
     pub delete: bool,
-    /// An update touches it that changes one of these.
-    pub columns: Box<[C]>,
+    /// An update touches it that changes one of these. Those of the tag's name are among them.
+    pub columns: C,
 }
 
 impl TableRule {

@@ -33,7 +33,9 @@ impl Logging {
             LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
-        tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().map_err(TelemetryFault::LogTwice)
+        // One filter for all, and not a filter of the layer: with those a callsite that only asks whether it is enabled, as sqlx's do,
+        // makes the thread's next event disappear (seen with tracing-subscriber 0.3.23).
+        tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(TelemetryFault::LogTwice)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The library on real servers.
 
 mod cache;
+mod catalog;
 mod model;
 mod replication;
 mod row_json;

@@ -1,5 +1,7 @@
 //! The invalidator on real servers: each test has a database, a slot, a Redis and a process of its own.
 
+mod faults;
 mod gap;
 mod house;
 mod life;
+mod refusals;

@@ -1,7 +1,8 @@
 //! The directory of a server: its user's own, and within its reach.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -67,21 +68,27 @@ impl Home {
         self.scratch.then(|| self.path.clone())
     }
 
+    /// A new, empty file of mode 0600 in it, owned by the servers' user, in place of one of that name.
+    pub fn create(&self, name: &str) -> Result<File> {
+        let path = self.path.join(name);
+        let created = || -> std::io::Result<File> {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            // Never what is there: we may be root, and a link that the servers' user left there could lead anywhere.
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)
+        };
+        let file = created().with_context(|| format!("opening {}", path.display()))?;
+        self.user.give(&path)?;
+        Ok(file)
+    }
+
     /// Writes a file of mode 0600 into it, owned by the servers' user. A file of that name is replaced as a whole.
     pub fn write(&self, name: &str, contents: &str) -> Result<PathBuf> {
-        let path = self.path.join(name);
-        let new = self.path.join(format!("{name}.new"));
-        let written = || -> Result<()> {
-            if new.exists() {
-                fs::remove_file(&new)?;
-            }
-            fs::write(&new, "")?;
-            fs::set_permissions(&new, Permissions::from_mode(0o600))?; // before there is anything to read in it
-            fs::write(&new, contents)?;
-            self.user.give(&new)?;
-            Ok(fs::rename(&new, &path)?)
-        };
-        written().with_context(|| format!("writing {}", path.display()))?;
+        let (path, new) = (self.path.join(name), format!("{name}.new"));
+        let written = self.create(&new)?.write_all(contents.as_bytes()).and_then(|()| fs::rename(self.path.join(new), &path));
+        written.with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
     }
 }

@@ -5,7 +5,7 @@
 mod cluster;
 mod commits;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -33,6 +33,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// How many ports are tried if others keep taking them.
 const PORT_TRIES: usize = 5;
+
+/// The name of its log.
+const LOG: &str = "postgres.log";
 
 /// What a new server is to be like.
 #[derive(Debug, Clone, Default)]
@@ -216,7 +219,7 @@ impl Postgres {
 
     /// Its log since the last start.
     pub fn log_path(&self) -> PathBuf {
-        self.home.path().join("postgres.log")
+        self.home.path().join(LOG)
     }
 
     fn data_path(&self) -> PathBuf {
@@ -225,7 +228,7 @@ impl Postgres {
 
     async fn launch(&self) -> Result<()> {
         cluster::configure(&self.home, self.port, &self.options)?;
-        let log = File::create(self.log_path()).with_context(|| format!("opening {}", self.log_path().display()))?;
+        let log = self.home.create(LOG)?;
         let mut command = self.home.user().command(self.binaries.bin.join("postgres"));
         command.arg("-D").arg(self.data_path()).stdout(Stdio::null()).stderr(log);
         let signal = if self.options.durable { Signal::SIGINT } else { Signal::SIGQUIT };

@@ -3,7 +3,7 @@
 //! `<home>/redis.conf` is its configuration, `<home>/redis.passwords` the passwords, `<home>/redis.log` what it said since its
 //! last start, `<home>/dump.rdb` the file it loads at start if there is one.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -34,6 +34,9 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// How many ports are tried if others keep taking them.
 const PORT_TRIES: usize = 5;
+
+/// The name of its log.
+const LOG: &str = "redis.log";
 
 /// The name of its configuration.
 const CONFIGURATION: &str = "redis.conf";
@@ -212,7 +215,7 @@ impl Redis {
 
     async fn launch(&self) -> Result<()> {
         let configuration = self.home.write(CONFIGURATION, &self.configuration())?;
-        let log = File::create(self.log_path()).with_context(|| format!("opening {}", self.log_path().display()))?;
+        let log = self.home.create(LOG)?;
         let mut command = self.home.user().command(&self.binary.program);
         command.arg(configuration).stderr(log.try_clone()?).stdout(log).stdin(Stdio::null());
         let orphaned = Orphaned { signal: Signal::SIGKILL, scratch: self.home.scratch_path() };
@@ -255,7 +258,7 @@ impl Redis {
 
     /// Its log since the last start.
     pub fn log_path(&self) -> PathBuf {
-        self.home.path().join("redis.log")
+        self.home.path().join(LOG)
     }
 
     fn log_tail(&self) -> String {

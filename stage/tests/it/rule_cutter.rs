@@ -1,6 +1,5 @@
 //! A cutter on a real Redis.
 
-use redis::Script;
 use stage::RuleCutter;
 use stage::servers::{Home, Redis, RedisOptions};
 

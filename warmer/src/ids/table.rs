@@ -43,7 +43,7 @@ impl Listing {
 
     /// An estimate, for a progress bar: the planner's own.
     pub(super) async fn expected(&self) -> Result<Option<u64>, IdsError> {
-        let rows =
+        let rows = // not cached: the length of a progress bar
             sqlx::query_scalar!(r#"select reltuples::bigint as "rows!" from pg_class where oid = 'public.products'::regclass"#);
         let rows = timeout(PAGE_DEADLINE, rows.fetch_one(&self.pool)).await.map_err(|_| DatabaseError::Silent(PAGE_DEADLINE))?;
         // -1: the table has never been looked at.
@@ -98,11 +98,13 @@ impl Listing {
         let page = async {
             match self.newest {
                 Some(_) => {
+                    // not cached: ids to offer, each of which is read for the cache on its own
                     sqlx::query_scalar!("select id from public.products where id < $1 order by id desc limit $2", last, len)
                         .fetch_all(&self.pool)
                         .await
                 }
                 None => {
+                    // not cached: as above
                     sqlx::query_scalar!("select id from public.products where id > $1 order by id limit $2", last, len)
                         .fetch_all(&self.pool)
                         .await

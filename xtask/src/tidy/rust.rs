@@ -25,7 +25,7 @@ fn advice(code: &str, in_test: bool) -> Option<&'static str> {
     if !in_test && ["tokio::spawn(", "tokio::task::spawn(", "task::spawn("].iter().any(|spawn| statement.starts_with(spawn)) {
         return Some("nobody owns this task: spawn it on a JoinSet, or keep its handle and await it");
     }
-    if statement.starts_with("let _ =") || statement.starts_with("let _:") {
+    if statement.starts_with("let _ =") {
         return Some("do not throw a value away: handle the error, or `drop` what is no Result");
     }
     None

@@ -83,7 +83,7 @@ impl Plan<'_> {
         let path = self.directory.join(program);
         path.metadata()
             .with_context(|| format!("{} is not there: build it, or name its directory by --programs", path.display()))?;
-        let launch = Launch::new(name, path).ended_in_order().each_line(console::log_to(name, &self.place.log(name))?);
+        let launch = Launch::new(name, path).inheriting().ended_in_order().each_line(console::log_to(name, &self.place.log(name))?);
         Ok(launch.variables([
             ("FRESHLINE_DATABASE_URL", self.servers.postgres_urls().of(login)),
             ("FRESHLINE_REDIS_URL", self.servers.redis_urls().of(login)),

@@ -11,8 +11,8 @@ use stage::{Launch, Process, until};
 
 use crate::fake;
 
-/// Everything stops well within this, on a busy machine too.
-const STOP_MAX: Duration = Duration::from_secs(60);
+/// Everything is started, or stopped, well within this, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A place of its own for one test. Whatever is still up in it when it is dropped is taken down.
 struct Place {
@@ -48,7 +48,7 @@ impl Place {
     /// Starts `up` and waits until it says that it is ready, and that the warm run is over.
     async fn up(&self, options: &[&str]) -> Process {
         let mut up = Process::start(self.launch(options)).expect("up starts");
-        up.line("the warm run is over").await;
+        up.line_within(PATIENCE, "the warm run is over").await; // initdb, synced, takes most of it
         up
     }
 
@@ -119,7 +119,9 @@ async fn everything_is_up_with_an_address_and_a_url_for_each_login_and_ctrl_c_le
     let pids = place.pids();
     assert_eq!(pids.len(), 6, "all but the warmer run: {status}");
     up.interrupt().expect("a Ctrl-C");
-    let ended = up.wait(STOP_MAX).await.expect("it ends");
+    up.line("stopping everything").await;
+    up.interrupt().expect("the same Ctrl-C, as `timeout` sends it: to the process, then to its group");
+    let ended = up.wait(PATIENCE).await.expect("it ends");
     assert!(ended.success(), "{ended}: {}", up.tail());
     assert!(!pids.iter().any(|pid| is_alive(*pid)), "something is left of {pids:?}: {}", up.tail());
     assert_eq!(place.run(&["status"]).status.code(), Some(1), "nothing is up any more");
@@ -147,7 +149,7 @@ async fn a_second_up_finds_its_data_and_ports_again_and_a_fresh_one_does_not() {
     let mut connection = PgConnection::connect(url).await.expect("a connection");
     sqlx::raw_sql("create table remembered (id int)").execute(&mut connection).await.expect("a table");
     connection.close().await.expect("a clean end");
-    up.stop(STOP_MAX).await.expect("it stops");
+    up.stop(PATIENCE).await.expect("it stops");
     for (options, remembered) in [(&[][..], true), (&["--fresh"], false)] {
         let mut up = place.up(options).await;
         let status = place.status();
@@ -158,7 +160,7 @@ async fn a_second_up_finds_its_data_and_ports_again_and_a_fresh_one_does_not() {
             sqlx::query_scalar("select to_regclass('remembered') is not null").fetch_one(&mut connection).await.expect("an answer");
         assert_eq!(there, remembered, "with {options:?}");
         connection.close().await.expect("a clean end");
-        up.stop(STOP_MAX).await.expect("it stops");
+        up.stop(PATIENCE).await.expect("it stops");
     }
 }
 
@@ -203,7 +205,7 @@ async fn a_taken_port_is_passed_over_and_said_so() {
 async fn a_program_that_refuses_to_start_ends_the_up_with_its_own_words_and_leaves_nothing() {
     let place = Place::new(Some("freshline-invalidator"));
     let mut up = Process::start(place.launch(&[])).expect("up starts");
-    let ended = up.wait(STOP_MAX).await.expect("it ends by itself");
+    let ended = up.wait(PATIENCE).await.expect("it ends by itself");
     assert_eq!(ended.code(), Some(1));
     let error = up.lines().into_iter().skip_while(|line| !line.starts_with("error:")).collect::<Vec<_>>().join("\n");
     assert!(error.contains("invalidator ended 3 times") && error.contains("it is not to its liking"), "{error}");
@@ -222,7 +224,7 @@ async fn servers_that_were_given_are_used_and_left_running() {
     assert_eq!((&status["postgres"]["superuser"], &status["redis"]["api"]), (&Value::from(database), &Value::from(cache)));
     let connection = PgConnection::connect(status["postgres"]["api"].as_str().expect("a URL")).await.expect("the role logs in");
     connection.close().await.expect("a clean end");
-    up.stop(STOP_MAX).await.expect("it stops");
+    up.stop(PATIENCE).await.expect("it stops");
     given.sql("select 1").await;
     given.redis().run::<String>(&["PING"]).await.expect("Redis was left alone");
 }

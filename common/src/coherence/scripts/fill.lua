@@ -1,8 +1,10 @@
+#!lua
 -- fill.lua: put entries under keys, each if its proof covers all that its lease has been told of.
 -- KEYS[1] ctl    then for each key: its lease, its value
 -- ARGV[1] run    ARGV[2] source of the session that read    then for each key: lease token, ttl_ms, entry (made for the lease's generation)
 -- Returns a letter for each key: F filled, L the lease is lost, C closed, O too old. A repeat answers L.
 -- An empty entry gives the lease back: it is of no generation, hence C.
+-- Without allow-oom: a full Redis refuses it whole. Without the first line it would go on, once it had removed something.
 
 local c = ctl_of(KEYS[1])
 local outcomes = {}

@@ -1,8 +1,10 @@
+#!lua
 -- lease.lua: the right to fill some keys, each lease carrying all that has been applied to its key: a snapshot plus exceptions.
 -- KEYS[1] ctl    KEYS[2] fences    then for each key: its lease, its value
 -- ARGV[1] run    ARGV[2] lease_ms
 -- then for each key: its field in fences, the lease's token of 16 bytes, the id of the entry that the caller could not serve or ''
 -- Returns 'closed', or {gen, now in µs, hi, a letter for each key}: L leased, H a usable value is there, B somebody else has the lease.
+-- Without allow-oom: a full Redis refuses it whole. Without the first line it would go on, once it had removed something.
 
 local c = ctl_of(KEYS[1])
 if not c or c.run ~= ARGV[1] then return 'closed' end

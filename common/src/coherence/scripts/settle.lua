@@ -9,7 +9,6 @@ if not c or c.gen ~= ARGV[1] or c.run ~= ARGV[2] or field(KEYS[2], '.gen') ~= AR
 local snap = field(KEYS[2], '.snap')
 local function settle(name)         -- whether anything is left of the field
   local xids = field(KEYS[2], name)
-  if not xids then return false end
   local left = ''
   left = hidden(xids, snap) -- rule: a fence stays until a polled snapshot sees it
   if left == '' then

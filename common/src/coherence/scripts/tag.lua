@@ -1,8 +1,10 @@
+#!lua
 -- tag.lua: the versions of some tags, each made if it is not there, with what a page read after this must have seen.
 -- KEYS[1] ctl    KEYS[2] fences    KEYS[3..] the tags
 -- ARGV[1] run    ARGV[2] ttl_ms, longer than any value's    then for each tag: its field in fences, a random version of 16 bytes
 -- Returns 'closed', or {gen, snap, hi, then for each tag: version, xids}. A page's snapshot has to include snap and see the xids.
 -- A lost tag comes back with a version that no page has. Can be repeated.
+-- Without allow-oom: a full Redis refuses it whole. Without the first line it would go on, once it had removed something.
 
 local c = ctl_of(KEYS[1])
 if not c or c.run ~= ARGV[1] or field(KEYS[2], '.gen') ~= c.gen then return 'closed' end

@@ -1,19 +1,20 @@
 //! Readers of one process that miss the same key at the same time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use freshline::{
-    cache::{Cache, FillOutcome, Found, Origin, Want},
-    coherence::CacheKey,
+    cache::{Cache, CacheError, FillOutcome, Found, Loaded, Origin, Settings, Want},
+    coherence::{CacheKey, Refusal},
 };
+use futures::future::join_all;
 use stage::until;
 use tokio::{
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     task::{JoinHandle, JoinSet},
 };
 
-use super::rig::{Postgres, Rig, Told, assert_hit, key, read, read_with, token, unfailing};
+use super::rig::{Postgres, Rig, Told, assert_hit, key, read, read_with, settings, token, unfailing};
 
 /// A Postgres that answers when it is let.
 #[derive(Clone)]
@@ -53,40 +54,60 @@ impl Slow {
     }
 }
 
+/// A cache of a Redis that nobody opened, and that it knows to be closed: it does not ask again while the test lasts.
+async fn closed(rig: &Rig) -> Cache {
+    let cache = rig.cache_with(Settings { closed_pause: Duration::from_secs(600), ..settings() });
+    read(&cache, &key("rows:0"), &Postgres::with("")).await;
+    cache
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_readers_of_one_missing_key_load_it_at_most_twice() {
-    for stripes in [true, false] {
-        let rig = if stripes { Rig::open().await } else { Rig::closed(1).await };
-        let (cache, postgres) = (rig.cache(), Postgres::with("one"));
-        let mut readers = JoinSet::new();
-        for _ in 0..1000 {
-            let (cache, postgres) = (cache.clone(), postgres.clone());
-            readers.spawn(async move { read(&cache, &key("rows:1"), &postgres).await });
-        }
-        for found in readers.join_all().await {
-            assert_eq!(found.text(), Some("one"));
-        }
-        let most = if stripes { 1 } else { 1000 };
-        assert!(postgres.loads() <= most, "{} loads", postgres.loads());
+async fn a_thousand_readers_of_one_missing_key_load_it_once() {
+    let (rig, postgres) = (Rig::open().await, Postgres::with("one"));
+    let cache = rig.cache();
+    let mut readers = JoinSet::new();
+    for _ in 0..1000 {
+        let (cache, postgres) = (cache.clone(), postgres.clone());
+        readers.spawn(async move { read(&cache, &key("rows:1"), &postgres).await });
     }
+    for found in readers.join_all().await {
+        assert_eq!(found.text(), Some("one"));
+    }
+    assert_eq!(postgres.loads(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_readers_who_each_go_alone_load_it_once_too() {
+    let (rig, postgres) = (Rig::open().await, Postgres::with("one"));
+    let cache = rig.cache();
+    let mut readers = JoinSet::new();
+    for _ in 0..1000 {
+        let (cache, postgres) = (cache.clone(), postgres.clone());
+        readers.spawn(async move { read_with(&cache, &key("rows:1"), &token(90), &postgres).await });
+    }
+    for found in readers.join_all().await {
+        assert_eq!(found.text(), Some("one"));
+    }
+    assert_eq!(postgres.loads(), 1);
 }
 
 #[tokio::test]
-async fn a_closed_key_is_read_from_postgres_by_one_reader_at_a_time() {
+async fn a_thousand_readers_of_a_closed_key_load_it_twice() {
     let (rig, slow) = (Rig::closed(1).await, Slow::with("one"));
-    let (cache, k) = (rig.cache(), key("rows:1"));
+    let (cache, k) = (closed(&rig).await, key("rows:1"));
     let first = slow.read(&cache, &k);
     slow.has_begun(1).await;
     // These come while the first reading is under way: they share the second one.
     slow.postgres.set(Some("two"));
-    let later: Vec<_> = (0..100).map(|_| slow.read(&cache, &k)).collect();
+    let later: Vec<_> = (0..999).map(|_| slow.read(&cache, &k)).collect();
     slow.let_end(1);
     assert_eq!(first.await.expect("no panic").text(), Some("one"));
     slow.has_begun(2).await;
     slow.let_end(1);
     for found in later {
         let found = found.await.expect("no panic");
-        assert_eq!((found.text(), found.origin, found.fill), (Some("two"), Origin::Postgres, Some(FillOutcome::Closed)));
+        assert_eq!((found.text(), found.origin), (Some("two"), Origin::Postgres));
+        assert_eq!((found.refusal, found.fill), (Some(Refusal::Closed), Some(FillOutcome::Closed)));
     }
     assert_eq!(slow.postgres.loads(), 2);
 }
@@ -125,30 +146,34 @@ async fn the_next_flight_finds_in_redis_what_the_first_one_filled() {
 
 #[tokio::test]
 async fn a_reader_that_goes_away_strands_nobody() {
-    let (rig, slow) = (Rig::closed(1).await, Slow::with("one"));
-    let (cache, k) = (rig.cache(), key("rows:1"));
-    let first = slow.read(&cache, &k);
-    slow.has_begun(1).await;
-    let later: Vec<_> = (0..3).map(|_| slow.read(&cache, &k)).collect();
-    // Whoever leads goes away in the middle of its load, until one is left.
-    first.abort();
-    for (begun, _) in later.iter().enumerate().skip(1) {
-        slow.has_begun(begun + 1).await;
-        leader(&later, &slow).abort();
-    }
-    slow.has_begun(4).await;
-    slow.let_end(1);
-    let mut served = 0;
-    for found in later {
-        match found.await {
-            Ok(found) => {
-                assert_eq!(found.text(), Some("one"));
-                served += 1;
-            }
-            Err(error) => assert!(error.is_cancelled(), "{error}"),
+    const READERS: usize = 4;
+    let (rig, postgres) = (Rig::closed(1).await, Postgres::with("one"));
+    let cache = closed(&rig).await;
+    // Those who lead, in turn. None but the last is answered by Postgres.
+    let (leads, leaders) = tokio::sync::watch::channel(Vec::new());
+    let leads = Arc::new(leads);
+    let mut readers: Vec<_> = (0..READERS)
+        .map(|reader| {
+            let (cache, postgres, leads) = (cache.clone(), postgres.clone(), leads.clone());
+            let load = async move || {
+                leads.send_modify(|leaders: &mut Vec<usize>| leaders.push(reader));
+                if leads.borrow().len() < READERS {
+                    std::future::pending::<()>().await;
+                }
+                postgres.load().await
+            };
+            Some(tokio::spawn(async move { unfailing(cache.get(&key("rows:1"), &Want::default(), load).await) }))
+        })
+        .collect();
+    for turn in 0..READERS {
+        until("somebody leads", async || leaders.borrow().len() > turn).await;
+        let reader = readers[leaders.borrow()[turn]].take().expect("leads once");
+        if turn + 1 < READERS {
+            reader.abort();
+        } else {
+            assert_eq!(reader.await.expect("no panic").text(), Some("one"));
         }
     }
-    assert_eq!(served, 1);
 }
 
 #[tokio::test]
@@ -165,21 +190,36 @@ async fn a_reader_with_a_token_goes_alone() {
 }
 
 #[tokio::test]
-async fn when_a_load_fails_those_who_waited_for_it_load_for_themselves() {
-    let (rig, postgres) = (Rig::closed(1).await, Postgres::with("one"));
-    let (cache, k) = (rig.cache(), key("rows:1"));
-    let fails = Arc::new(Semaphore::new(0));
-    let fail = async |cache: Cache| {
+async fn when_a_load_fails_those_who_waited_for_it_have_errors_of_their_own() {
+    let rig = Rig::closed(1).await;
+    let (cache, go_on) = (closed(&rig).await, Notify::new());
+    let fail = async |reader: usize| {
         let load = async || {
-            fails.acquire().await.expect("never closed").forget();
-            Err::<freshline::cache::Loaded<Option<Bytes>>, _>("no connection")
+            if reader == 0 {
+                go_on.notified().await;
+            }
+            Err::<Loaded<Option<Bytes>>, _>(reader)
         };
-        cache.get(&k, &Want::default(), load).await
+        cache.get(&key("rows:1"), &Want::default(), load).await
     };
-    let (first, second) = (fail(cache.clone()), fail(cache.clone()));
-    let third = read_with(&cache, &k, &Want::default(), &postgres);
-    fails.add_permits(2);
-    let (first, second, third) = tokio::join!(first, second, third);
-    assert!(first.is_err() && second.is_err());
-    assert_eq!(third.text(), Some("one"));
+    let (failed, ()) = tokio::join!(join_all((0..5).map(fail)), async { go_on.notify_one() });
+    for (reader, failed) in failed.into_iter().enumerate() {
+        assert!(matches!(failed, Err(CacheError::Load(error)) if error == reader), "{failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_waited_for_a_place_in_vain_speaks_for_those_who_waited_for_it() {
+    let (rig, slow) = (Rig::closed(1).await, Slow::with("one"));
+    let narrow = Settings { loads_max: 1, load_wait: Duration::from_millis(20), ..settings() };
+    let cache = rig.cache_with(narrow);
+    let first = slow.read(&cache, &key("rows:1"));
+    slow.has_begun(1).await;
+    let (k, want) = (key("rows:2"), Want::default());
+    let refused = (0..20).map(|_| cache.get(&k, &want, || slow.postgres.load()));
+    for refused in join_all(refused).await {
+        assert!(matches!(refused, Err(CacheError::Overloaded)), "{refused:?}");
+    }
+    slow.let_end(1);
+    assert_eq!(first.await.expect("no panic").text(), Some("one"));
 }

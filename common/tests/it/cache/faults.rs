@@ -52,7 +52,10 @@ async fn with_redis_hung_one_read_waits_for_its_deadline_and_the_others_do_not_a
     let began = Instant::now();
     for _ in 0..100 {
         let found = read(&cache, &key("rows:1"), &postgres).await;
-        assert_eq!((found.text(), found.refusal, found.fill), (Some("one"), Some(Refusal::Unreachable), Some(FillOutcome::Unreachable)));
+        assert_eq!(
+            (found.text(), found.refusal, found.fill),
+            (Some("one"), Some(Refusal::Unreachable), Some(FillOutcome::Unreachable))
+        );
     }
     assert!(began.elapsed() < 20 * DEADLINE, "100 reads took {:?}: they waited for Redis", began.elapsed());
     rig.redis.resume().await.expect("resumed");

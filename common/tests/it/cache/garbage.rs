@@ -116,7 +116,11 @@ async fn garbage_under_the_control_record_closes_the_stripe() {
     for spoilt in [Spoilt::Text, Spoilt::Empty, Spoilt::CutInTheHead, Spoilt::OtherFormat] {
         rig.put(&name, &spoilt.apply(rig.get(&name).await)).await;
         let found = read(&cache, &k, &postgres).await;
-        assert_eq!((found.text(), found.refusal, found.fill), (Some("one"), Some(Refusal::Closed), Some(FillOutcome::Closed)), "{spoilt:?}");
+        assert_eq!(
+            (found.text(), found.refusal, found.fill),
+            (Some("one"), Some(Refusal::Closed), Some(FillOutcome::Closed)),
+            "{spoilt:?}"
+        );
         heals(&rig, &cache, &postgres).await;
     }
     for words in OTHER_TYPES {

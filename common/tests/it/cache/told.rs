@@ -25,7 +25,10 @@ async fn an_explanation_tells_how_a_miss_and_a_hit_came_about() {
 
     let miss = page().await;
     assert_eq!(miss["key"], "pages:1");
-    assert_eq!((&miss["origin"], &miss["rule"], &miss["refused_first_by"]), (&json!("postgres"), &json!("missing"), &json!("missing")));
+    assert_eq!(
+        (&miss["origin"], &miss["rule"], &miss["refused_first_by"]),
+        (&json!("postgres"), &json!("missing"), &json!("missing"))
+    );
     assert_eq!((&miss["lease"], &miss["fill"], &miss["entry"]), (&json!("granted"), &json!("filled"), &json!(null)));
     assert_eq!(miss["load"], json!({"snapshot": "200:200:", "source": "7/1/1"}));
     assert_eq!(miss["token"], "7/1/1:90:0/5A");

@@ -10,7 +10,7 @@ use freshline::coherence::{Link, Stripes};
 use super::{
     call::{Call, Reply, State},
     dump,
-    intent::{History, Maker, Memory},
+    intent::{History, Intent, Maker, Memory},
     live::Live,
     state::{Stripe, Version},
     universe::Universe,
@@ -30,43 +30,70 @@ pub struct Disagreement {
     model: String,
 }
 
-/// Plays `history` under a namespace of its own.
-pub async fn play(link: &Link, namespace: &str, history: &History, seen: &mut Seen) -> Result<(), Disagreement> {
-    let universe = history.universe(namespace);
+/// Plays `history` on a Redis that nobody else uses.
+pub async fn play(link: &Link, history: &History, seen: &mut Seen) -> Result<(), Disagreement> {
+    let universe = history.universe();
     let live = Live::new(link, &universe);
-    let outcome = play_on(&live, history, seen).await;
+    let outcome = Play::new(&universe).intents(&live, &history.intents, seen).await;
     live.clear().await.expect("Redis removes keys");
     outcome
 }
 
-async fn play_on(live: &Live<'_>, history: &History, seen: &mut Seen) -> Result<(), Disagreement> {
-    let universe = live.universe;
-    let (mut state, mut memory, mut trace) = (State::empty(universe), Memory::default(), Vec::new());
-    let mut versions = BTreeSet::new();
-    for (step, intent) in history.intents.iter().enumerate() {
-        let call = Maker::new(universe, &state, &mut memory, intent).call(intent);
-        let differ = |redis, model, trace| Disagreement { universe: universe.clone(), trace, redis, model };
-        let reply = live.step(&call).await;
-        let drawn = reply.as_ref().map(Reply::drawn).unwrap_or_default();
-        let new: BTreeSet<_> = drawn.iter().filter(|version| !state.versions().any(|held| held == *version)).copied().collect();
-        let expected = state.step(&call, &padded(&drawn), universe);
-        trace.push((call, expected.clone()));
-        match reply {
-            Ok(reply) if reply == expected => {}
-            other => return Err(differ(format!("answered {other:?}"), format!("answers {expected:?}"), trace)),
-        }
-        if let Some(used) = new.into_iter().find(|version| !versions.insert(*version)) {
-            return Err(differ(format!("used {used:?} again"), "draws a new version each time".into(), trace));
-        }
-        if step % LOOK_EVERY == 0 || step + 1 == history.intents.len() {
-            let held = dump::read(live).await.expect("Redis answers");
-            if held != state.stripes {
-                return Err(differ(shown(&held), shown(&state.stripes), trace));
+/// A history under way: the model's state, and what has been used up.
+pub struct Play<'a> {
+    universe: &'a Universe,
+    pub state: State,
+    memory: Memory,
+    trace: Vec<(Call, Reply)>,
+    drawn: BTreeSet<Version>,
+}
+
+impl<'a> Play<'a> {
+    pub fn new(universe: &'a Universe) -> Self {
+        let (state, memory) = (State::empty(universe), Memory::default());
+        Self { universe, state, memory, trace: Vec::new(), drawn: BTreeSet::new() }
+    }
+
+    /// Tries what is intended, and looks at everything every few steps and after the last.
+    pub async fn intents(&mut self, live: &Live<'_>, intents: &[Intent], seen: &mut Seen) -> Result<(), Disagreement> {
+        for (step, intent) in intents.iter().enumerate() {
+            let call = Maker::new(self.universe, &self.state, &mut self.memory, intent).call(intent);
+            let reply = self.call(live, call).await?;
+            reply.outcomes().into_iter().for_each(|outcome| *seen.entry(outcome).or_default() += 1);
+            if step % LOOK_EVERY == 0 || step + 1 == intents.len() {
+                self.look(live).await?;
             }
         }
-        expected.outcomes().into_iter().for_each(|outcome| *seen.entry(outcome).or_default() += 1);
+        Ok(())
     }
-    Ok(())
+
+    /// Carries out one call on both sides.
+    pub async fn call(&mut self, live: &Live<'_>, call: Call) -> Result<Reply, Disagreement> {
+        let reply = live.step(&call).await;
+        let drawn = reply.as_ref().map(Reply::drawn).unwrap_or_default();
+        let new: BTreeSet<_> =
+            drawn.iter().filter(|version| !self.state.versions().any(|held| held == *version)).copied().collect();
+        let expected = self.state.step(&call, &padded(&drawn), self.universe);
+        self.trace.push((call, expected.clone()));
+        match reply {
+            Ok(reply) if reply == expected => {}
+            other => return Err(self.disagreement(format!("answered {other:?}"), format!("answers {expected:?}"))),
+        }
+        if let Some(used) = new.into_iter().find(|version| !self.drawn.insert(*version)) {
+            return Err(self.disagreement(format!("used {used:?} again"), "draws a new version each time".into()));
+        }
+        Ok(expected)
+    }
+
+    /// Compares all that lies in Redis.
+    pub async fn look(&mut self, live: &Live<'_>) -> Result<(), Disagreement> {
+        let held = dump::read(live).await.expect("Redis answers");
+        if held == self.state.stripes { Ok(()) } else { Err(self.disagreement(shown(&held), shown(&self.state.stripes))) }
+    }
+
+    fn disagreement(&mut self, redis: String, model: String) -> Disagreement {
+        Disagreement { universe: self.universe.clone(), trace: std::mem::take(&mut self.trace), redis, model }
+    }
 }
 
 /// A line for each kind of key of each stripe.
@@ -84,10 +111,19 @@ fn padded(drawn: &[Version]) -> Vec<Version> {
 }
 
 impl History {
-    fn universe(&self, namespace: &str) -> Universe {
-        let stripes = Stripes::new(namespace, self.stripe_count).expect("a layout");
+    pub fn universe(&self) -> Universe {
+        let stripes = Stripes::new("model", self.stripe_count).expect("a layout");
         let (xid_base, lsn_base, at_base) = self.bases;
         Universe { stripes, xid_base, lsn_base, at_base }
+    }
+}
+
+impl Disagreement {
+    /// The last step, and what Redis made of it.
+    pub fn gist(&self) -> String {
+        let step = self.trace.last().map(|(call, _)| format!("{call:?}")).unwrap_or_default();
+        let name = step.split('(').next().unwrap_or_default();
+        format!("{name}: Redis {}", if self.redis.starts_with("answered") { &self.redis } else { "holds something else" })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     compare::{Lsn, Snap},
-    operations::{Change, Closed, Filled, LeaseGrant, Leased, Opened, Opening, TagGrant, Touch},
+    operations::{Change, Closed, FillOutcome, LeaseGrant, Leased, OpenOutcome, Opening, TagGrant, Touch},
     state::{Cell, Dep, Gen, Id, Key, RunId, Src, Stripe, Tag, Token, Value, Version},
     universe::Universe,
 };
@@ -57,11 +57,11 @@ pub enum Place {
 pub enum Reply {
     Tags(Result<TagGrant, Closed>),
     Leases(Result<LeaseGrant, Closed>),
-    Fills(Vec<Filled>),
+    Fills(Vec<FillOutcome>),
     Applied { removed: u64, replaced: u64 },
     Published(Result<Snap, Closed>),
     Settled(Result<u64, Closed>),
-    Opened(Opened),
+    Opened(OpenOutcome),
     Bumped(Result<(), Closed>),
     Done,
 }
@@ -168,9 +168,9 @@ impl Reply {
             Self::Published(answer) => [if answer.is_ok() { "publish: published" } else { "publish: closed" }].into(),
             Self::Settled(Ok(0)) => ["settle: nothing left"].into(),
             Self::Settled(answer) => [if answer.is_ok() { "settle: something left" } else { "settle: closed" }].into(),
-            Self::Opened(Opened::Opened) => ["open: opened"].into(),
-            Self::Opened(Opened::Closed) => ["open: closed"].into(),
-            Self::Opened(Opened::Stop) => ["open: deposed"].into(),
+            Self::Opened(OpenOutcome::Opened) => ["open: opened"].into(),
+            Self::Opened(OpenOutcome::Closed) => ["open: closed"].into(),
+            Self::Opened(OpenOutcome::Stop) => ["open: deposed"].into(),
             Self::Bumped(answer) => [if answer.is_ok() { "bump: bumped" } else { "bump: closed" }].into(),
             Self::Done => BTreeSet::new(),
         }
@@ -214,7 +214,7 @@ impl Leased {
     }
 }
 
-impl Filled {
+impl FillOutcome {
     fn word(self) -> &'static str {
         match self {
             Self::Filled => "fill: filled",

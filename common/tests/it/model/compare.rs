@@ -54,3 +54,35 @@ impl std::fmt::Debug for Snap {
         write!(f, "{}:{}:{:?}", self.xmin, self.xmax, self.xip)
     }
 }
+
+/// Every snapshot over the first four ids, those included whose `xmin` lies below all that run.
+fn all_snapshots() -> Vec<Snap> {
+    let mut all = Vec::new();
+    for xmax in 0..=4_u64 {
+        for mask in 0..1_u64 << xmax {
+            let xip: BTreeSet<u64> = (0..xmax).filter(|xid| mask >> xid & 1 == 1).collect();
+            let least = xip.first().copied().unwrap_or(xmax);
+            all.extend((0..=least).map(|xmin| Snap { xmin, xmax, xip: xip.clone() }));
+        }
+    }
+    all
+}
+
+#[test]
+fn the_library_compares_as_protocol_md_says() {
+    use super::universe::{lsn, snapshot, xid};
+    let all = all_snapshots();
+    for this in &all {
+        for x in 0..=5 {
+            assert_eq!(snapshot(this).sees(xid(x)), visible(x, this), "{x} in {this:?}");
+            let proof = freshline::coherence::Proof::Snapshot(snapshot(this));
+            assert_eq!(proof.covers(xid(x), lsn(1)), covers(&Proof::Snap(this.clone()), x, 1), "{x} in {this:?}");
+        }
+        for other in &all {
+            assert_eq!(snapshot(this).includes(&snapshot(other)), includes(this, other), "{this:?} of {other:?}");
+        }
+    }
+    for (proven, end) in [(4, 5), (5, 5), (6, 5)] {
+        assert_eq!(freshline::coherence::Proof::Lsn(lsn(proven)).covers(xid(1), lsn(end)), covers(&Proof::Lsn(proven), 1, end));
+    }
+}

@@ -8,12 +8,10 @@ use freshline::coherence::{Entry, LinkError, Proof as RealProof};
 use super::{
     compare::{Proof, Snap},
     live::{self, Live},
+    operations::RUN,
     state::{Cell, Ctl, Dep, Fences, Lease, RunId, Src, Stripe, Value, Version},
     universe::{self, SOURCES, Universe},
 };
-
-/// The run of another Redis process.
-pub const OTHER_RUN: &[u8; 40] = b"another process was this, of another day";
 
 /// For each key: its type, its milliseconds to live, and of a string or a hash what is in it.
 const READ_ALL: &str = "
@@ -56,14 +54,14 @@ pub async fn read(live: &Live<'_>) -> Result<Vec<Stripe>, LinkError> {
     Ok(universe.stripes.all().map(stripe).collect())
 }
 
-/// Decodes one key, and checks that it goes away by itself in time, or never.
+/// Decodes one key. What does not go away by itself in time, or goes where it should stay, is not what ours write.
 fn cell<T>(raw: &Raw, ttl: Option<std::time::Duration>, decode: impl Fn(&Raw) -> Option<T>) -> Cell<T> {
     if raw.0 == "none" {
         return Cell::Absent;
     }
     let most = ttl.map_or(-1, |ttl| i64::try_from(ttl.as_millis()).expect("minutes"));
-    assert!(raw.1 <= most && (raw.1 > 0 || ttl.is_none()), "a {} has {} ms to live", raw.0, raw.1);
-    decode(raw).map_or(Cell::Garbage, Cell::Holds)
+    let lasts_as_it_should = raw.1 <= most && (raw.1 > live::TTL_LEAST_MS || ttl.is_none());
+    decode(raw).filter(|_| lasts_as_it_should).map_or(Cell::Garbage, Cell::Holds)
 }
 
 /// Little-endian fields.
@@ -101,11 +99,7 @@ fn ctl(raw: &Raw, live: &Live<'_>) -> Option<Ctl> {
     let mut fields = string(raw)?;
     let _format = fields.take::<1>().filter(|format| *format == [1])?;
     let generation = universe::generation_of(&fields.take()?)?;
-    let run = match &fields.take::<40>()? {
-        run if run == live.link.run().as_bytes() => RunId(0),
-        OTHER_RUN => RunId(1),
-        _ => return None,
-    };
+    let run = if fields.take::<40>()? == *live.link.run().as_bytes() { RUN } else { RunId(1) };
     let (pos, at) = (fields.number()?, fields.number()?);
     let source = SOURCES.iter().position(|source| source.to_string().as_bytes() == fields.0)?;
     Some(Ctl { generation, run, source: Src(source as u8), pos, at })

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     call::{At, Blow, Call, Place, State},
-    compare::{Lsn, Proof, Snap, unseen},
+    compare::{Lsn, Proof, Snap, unseen, visible},
     operations::{Change, Opening, Touch},
     state::{Cell, Ctl, Dep, Fences, Gen, Id, Key, Lease, Src, Tag, Token, Value, Version},
     universe::{LSNS, SOURCES, Universe, XIDS},
@@ -49,8 +49,8 @@ impl std::fmt::Debug for Intent {
 
 fn intents() -> impl Strategy<Value = Intent> {
     let verb = prop_oneof![
-        14 => Just(Verb::Lease),
-        14 => Just(Verb::Fill),
+        11 => Just(Verb::Lease),
+        17 => Just(Verb::Fill),
         16 => Just(Verb::Apply),
         9 => Just(Verb::Publish),
         6 => Just(Verb::Tag),
@@ -255,6 +255,18 @@ impl<'a> Maker<'a> {
         self.snap(xmax, running)
     }
 
+    /// A snapshot that sees what the lease was told, and yet lacks one transaction that the lease's snapshot sees.
+    fn snap_lacking(&mut self, lease: &Lease) -> Snap {
+        let mut snap = self.snap_seeing(lease);
+        let seen = |xid: &u64| visible(*xid, &lease.snap) && !lease.xids.contains(xid);
+        let seen: Vec<_> = (self.universe.xid_base..lease.snap.xmax).filter(seen).collect();
+        if !seen.is_empty() {
+            snap.xip.insert(self.one_of(&seen));
+            snap.xmin = snap.xmin.min(*snap.xip.first().expect("one at least"));
+        }
+        snap
+    }
+
     fn snap_around(&mut self, base: Option<&Snap>) -> Snap {
         match base {
             Some(base) if !self.once_in(4) => self.snap_after(base),
@@ -265,6 +277,7 @@ impl<'a> Maker<'a> {
     fn source(&mut self, standing: Option<Src>) -> Src {
         match standing {
             Some(standing) if !self.once_in(10) => standing,
+            _ if self.below(3) == 0 => Src(2), // the one that deposes others
             _ => Src(self.below(SOURCES.len()) as u8),
         }
     }
@@ -329,7 +342,8 @@ impl<'a> Maker<'a> {
             _ => self.one_of(&past[past.len().saturating_sub(4)..]),
         };
         let generation = lease.map(|lease| lease.generation).unwrap_or_else(|| self.any_generation());
-        let proof = match (self.below(4), lease) {
+        let proof = match (self.below(5), lease) {
+            (4, Some(lease)) => Proof::Snap(self.snap_lacking(lease)),
             (3, lease) => {
                 Proof::Lsn(lease.map_or(self.universe.lsn_base, |lease| (lease.hi + self.below(3) as u64).saturating_sub(1)))
             }
@@ -402,7 +416,7 @@ impl<'a> Maker<'a> {
     /// Mostly opens what is closed, before anything else is tried there.
     fn open_first(&mut self, at: At) -> Option<Call> {
         let is_closed = self.state.stripes[at].open_parts().is_none();
-        (is_closed && !self.once_in(4)).then(|| self.open_at(at))
+        (is_closed && !self.once_in(3)).then(|| self.open_at(at))
     }
 
     fn open(&mut self) -> Call {
@@ -435,7 +449,7 @@ impl<'a> Maker<'a> {
     fn place(&mut self) -> Place {
         let at = self.stripe();
         let (keys, tags) = (self.keys(at), self.tags(at));
-        match self.below(10) {
+        match self.below(12) {
             0..3 if !keys.is_empty() => Place::Value(at, self.one_of(&keys)),
             3..6 if !keys.is_empty() => Place::Lease(at, self.one_of(&keys)),
             6 | 7 if !tags.is_empty() => Place::Tag(at, self.one_of(&tags)),

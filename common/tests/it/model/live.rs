@@ -12,10 +12,15 @@ use super::{
     call::{Blow, Call, Place, Reply},
     compare::Proof,
     dump, garbage,
-    operations::{Change, Closed, Filled, LeaseGrant, Leased, Opened, Opening, TagGrant, Touch},
+    operations::{Change, Closed, FillOutcome, LeaseGrant, Leased, OpenOutcome, Opening, TagGrant, Touch},
     state::{Id, Key, Tag, Value, Version},
     universe::{self, SOURCES, Universe},
 };
+
+/// No history takes so long that anything is left with less to live.
+pub const TTL_LEAST_MS: i64 = 250_000;
+/// The run of another Redis process.
+const OTHER_RUN: &[u8; 40] = b"another process was this, of another day";
 
 pub const VALUE_TTL: Duration = Duration::from_secs(500);
 pub const LEASE_TTL: Duration = Duration::from_secs(400);
@@ -171,9 +176,9 @@ impl<'a> Live<'a> {
             fences,
         };
         Ok(Reply::Opened(match self.scripts().open(self.stripe(at), &opening).await? {
-            Open::Opened => Opened::Opened,
-            Open::Raced => Opened::Closed,
-            Open::Deposed => Opened::Stop,
+            Open::Opened => OpenOutcome::Opened,
+            Open::Raced => OpenOutcome::Closed,
+            Open::Deposed => OpenOutcome::Stop,
         }))
     }
 
@@ -212,9 +217,9 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Removes every key of the history.
+    /// Removes everything.
     pub async fn clear(&self) -> Result<(), LinkError> {
-        self.link.call(redis::cmd("DEL").arg(&self.names)).await
+        self.link.call(&redis::cmd("FLUSHALL")).await
     }
 
     async fn rewrite_run(&self, at: usize) -> Result<(), LinkError> {
@@ -223,7 +228,7 @@ impl<'a> Live<'a> {
         if self.link.call::<String>(redis::cmd("TYPE").arg(&name)).await? == "string"
             && self.link.call::<usize>(redis::cmd("STRLEN").arg(&name)).await? > garbage::LEN_MAX
         {
-            let () = self.link.call(redis::cmd("SETRANGE").arg(&name).arg(run_at).arg(dump::OTHER_RUN)).await?;
+            let () = self.link.call(redis::cmd("SETRANGE").arg(&name).arg(run_at).arg(OTHER_RUN)).await?;
         }
         Ok(())
     }
@@ -317,11 +322,11 @@ fn closed(_: real::Closed) -> Closed {
     Closed
 }
 
-fn filled(outcome: Fill) -> Filled {
+fn filled(outcome: Fill) -> FillOutcome {
     match outcome {
-        Fill::Filled => Filled::Filled,
-        Fill::Lost => Filled::Lost,
-        Fill::Closed => Filled::Closed,
-        Fill::Old => Filled::Old,
+        Fill::Filled => FillOutcome::Filled,
+        Fill::Lost => FillOutcome::Lost,
+        Fill::Closed => FillOutcome::Closed,
+        Fill::Old => FillOutcome::Old,
     }
 }

@@ -42,7 +42,7 @@ pub enum Leased {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Filled {
+pub enum FillOutcome {
     Filled,
     Lost,
     Closed,
@@ -50,7 +50,7 @@ pub enum Filled {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Opened {
+pub enum OpenOutcome {
     Opened,
     Closed,
     Stop,
@@ -123,22 +123,22 @@ impl Stripe {
         Leased::Granted
     }
 
-    pub fn fill(&mut self, source: Src, key: Key, token: Token, entry: &Value) -> Filled {
-        let Some(lease) = self.leases[&key].held().filter(|lease| lease.token == token).cloned() else { return Filled::Lost };
+    pub fn fill(&mut self, source: Src, key: Key, token: Token, entry: &Value) -> FillOutcome {
+        let Some(lease) = self.leases[&key].held().filter(|lease| lease.token == token).cloned() else { return FillOutcome::Lost };
         *self.lease(key) = Cell::Absent;
         let fits = |ctl: &&Ctl| ctl.run == RUN && ctl.generation == lease.generation && ctl.source == source;
         if self.ctl.held().filter(fits).is_none() {
-            return Filled::Closed;
+            return FillOutcome::Closed;
         }
         let is_proven = match &entry.proof {
             Proof::Snap(snap) => includes(snap, &lease.snap) && lease.xids.iter().all(|x| visible(*x, snap)),
             Proof::Lsn(lsn) => *lsn >= lease.hi,
         };
         if !is_proven {
-            return Filled::Old;
+            return FillOutcome::Old;
         }
         *self.value(key) = Cell::Holds(Value { generation: lease.generation, ..entry.clone() });
-        Filled::Filled
+        FillOutcome::Filled
     }
 
     /// How many values were removed, and how many replaced.
@@ -236,17 +236,17 @@ impl Stripe {
         Ok(deps.iter().filter(|dep| fences.xids.contains_key(dep)).count() as u64)
     }
 
-    pub fn open(&mut self, opening: &Opening) -> Opened {
+    pub fn open(&mut self, opening: &Opening) -> OpenOutcome {
         if self.ctl.held().map(|ctl| ctl.generation) != opening.expected {
-            return Opened::Closed;
+            return OpenOutcome::Closed;
         }
         if self.ctl.held().is_some_and(|ctl| universe::deposes(ctl.source, opening.source)) {
-            return Opened::Stop;
+            return OpenOutcome::Stop;
         }
         let Opening { generation, source, ref snap, hi, pos, ref fences, .. } = *opening;
         self.fences = Cell::Holds(Fences { generation, snap: snap.clone(), hi, xids: fences.clone() });
         self.ctl = Cell::Holds(Ctl { generation, run: RUN, source, pos, at: 0 });
-        Opened::Opened
+        OpenOutcome::Opened
     }
 
     pub fn bump(&mut self, new: Gen, change: Change) -> Result<(), Closed> {

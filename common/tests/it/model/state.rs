@@ -164,6 +164,6 @@ impl Stripe {
 
 impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "v{:x}", u32::from_be_bytes(*self.0.first_chunk().expect("16 bytes")))
+        write!(f, "v{:x}", u32::from_be_bytes(*self.0.last_chunk().expect("16 bytes")))
     }
 }

@@ -22,6 +22,9 @@ pub(super) const DATA: &str = "data";
 /// The name of a data directory that is being made. It gets its real one only when it is complete.
 const DATA_NEW: &str = "data.new";
 
+/// The name of the log of `initdb`.
+const INITDB_LOG: &str = "initdb.log";
+
 /// How long `initdb` may take. It needs half a second on an idle machine.
 const INITDB_MAX: Duration = Duration::from_secs(120);
 
@@ -108,8 +111,7 @@ async fn make(home: &Home, passwords: &Passwords, binaries: &PostgresBinaries, d
     }
     let superuser = Login::Superuser.postgres_name();
     let password_file = home.write("initdb.password", passwords.of(superuser))?;
-    let log = home.path().join("initdb.log");
-    let output = fs::File::create(&log).with_context(|| format!("opening {}", log.display()))?;
+    let output = home.create(INITDB_LOG)?;
     let mut command = home.user().command(binaries.bin.join("initdb"));
     command.args(["--username", superuser, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]);
     command.args(if durable { &[][..] } else { &["--no-sync"] }).arg("--pwfile").arg(&password_file).arg("-D").arg(&new);
@@ -118,7 +120,7 @@ async fn make(home: &Home, passwords: &Passwords, binaries: &PostgresBinaries, d
     let status = running.wait(INITDB_MAX).await?;
     fs::remove_file(&password_file).context("removing initdb's password file")?;
     if !status.success() {
-        bail!("initdb ended with {status}:\n{}", fs::read_to_string(&log).unwrap_or_default());
+        bail!("initdb ended with {status}:\n{}", fs::read_to_string(home.path().join(INITDB_LOG)).unwrap_or_default());
     }
     fs::rename(&new, home.path().join(DATA)).context("giving the new data directory its name")
 }

@@ -1,0 +1,108 @@
+//! The process put together: what requests are answered with, and the tasks that run beside them.
+
+use std::{convert::Infallible, time::Duration};
+
+use anyhow::{Context, Result};
+use freshline::{
+    admin::{self, Readiness},
+    cache::Cache,
+    catalog::{Reads, SessionOptions, Writes, read_pool, write_pool},
+    coherence::{LinkKeeper, Links},
+    shutdown::Tasks,
+    telemetry::Metrics,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    config::{Body, Config, Connections, Database},
+    front::Front,
+    health::{Postgres, Watch},
+    routes,
+    serve::serve,
+};
+
+/// What a request is answered with.
+pub struct Services {
+    /// Reads go through it.
+    pub cache: Cache,
+    /// What it does not hold is read here.
+    pub reads: Reads,
+    /// Writes go here.
+    pub writes: Writes,
+    /// What a body may be.
+    pub body: Body,
+    /// Hears how Postgres answers.
+    pub postgres: Postgres,
+}
+
+/// Everything that runs.
+pub struct App {
+    listener: TcpListener,
+    front: Front,
+    connections: Connections,
+    keeper: LinkKeeper,
+    metrics: Metrics,
+    watch: Watch,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Binds the port, and prepares the rest. Neither Redis nor Postgres has to be there: both are connected when they are.
+    pub async fn build(config: Config, stop: &CancellationToken) -> Result<Self> {
+        let Config { shared, address, connections, body, database, redis_deadline, cache } = config;
+        let metrics = Metrics::install()?;
+        let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
+        let (links, keeper) = Links::new(redis, redis_deadline);
+        let connect = shared.database_url.connect_options().application_name("freshline-api");
+        // One more than there are loads: that which asks whether Postgres is there.
+        let reads = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
+        let reads = Reads::new(reads, database.deadline());
+        let writes = Writes::new(write_pool(connect, &database.sessions(database.write_sessions_max)), database.deadline());
+
+        let (readiness, postgres) = (Readiness::new(), Postgres::default());
+        let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
+        let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, postgres };
+        let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
+        let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
+        info!("listening on {}", listener.local_addr()?);
+        let front = Front::new(router, readiness);
+        Ok(Self { listener, front, connections, keeper, metrics, watch, stop: stop.clone() })
+    }
+
+    /// Starts every task; the set owns them. Those that requests need outlive the last request.
+    pub fn spawn(self) -> Tasks {
+        let Self { listener, front, connections, keeper, metrics, watch, stop } = self;
+        let served = CancellationToken::new();
+        let mut tasks = Tasks::new();
+        tasks.spawn("the upkeep of metrics", endless(metrics.upkeep(served.clone())));
+        tasks.spawn("the connection to Redis", endless(keeper.run(served.clone())));
+        tasks.spawn("the watch over Redis and Postgres", endless(watch.run(served.clone())));
+        tasks.spawn(
+            "the server",
+            endless(async move {
+                let _served = served.drop_guard();
+                serve(listener, front, connections, stop).await;
+            }),
+        );
+        tasks
+    }
+}
+
+/// A task that cannot fail.
+async fn endless(task: impl Future<Output = ()>) -> Result<(), Infallible> {
+    task.await;
+    Ok(())
+}
+
+impl Database {
+    fn sessions(&self, connections_max: u32) -> SessionOptions {
+        SessionOptions { connections_max, acquire_timeout: self.session_wait, statement_timeout: self.statement }
+    }
+
+    /// For a whole call. Postgres keeps the statement's time itself; this is for one that no longer answers.
+    fn deadline(&self) -> Duration {
+        self.session_wait + self.statement
+    }
+}

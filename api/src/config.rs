@@ -1,0 +1,228 @@
+//! The settings of this process, read and checked before anything is bound or connected.
+
+use std::{net::SocketAddr, time::Duration};
+
+use freshline::{
+    cache,
+    config::{Description, Faults, MAX_STALENESS, Reader, Setting, Shared, Vars},
+};
+
+const ADDRESS: Setting<SocketAddr> = Setting::address("API_ADDRESS", "Where the API listens.").or("127.0.0.1:8080");
+
+const CONNECTIONS_MAX: Setting<usize> =
+    Setting::count("API_CONNECTIONS_MAX", 1..=1_000_000, "Connections from callers at a time; further ones wait to be accepted.")
+        .or("4096");
+
+/// Above the minute for which balancers keep an idle connection: who closes first must not be us.
+const IDLE: Setting<Duration> = Setting::millis(
+    "API_IDLE_MS",
+    100..=3_600_000,
+    "How long a connection may take until the head of its next request is there; then it is closed.",
+)
+.or("75000");
+
+const BODY_MAX: Setting<usize> =
+    Setting::count("API_BODY_MAX_BYTES", 1024..=67_108_864, "The largest body that a write may have.").or("262144");
+
+const BODY: Setting<Duration> =
+    Setting::millis("API_BODY_MS", 100..=600_000, "How long the body of a write may take to come.").or("10000");
+
+const LAME_DUCK: Setting<Duration> = Setting::millis(
+    "API_LAME_DUCK_MS",
+    0..=600_000,
+    "After SIGTERM: how long requests are still accepted, each answered with `Connection: close`, while `/readyz` says no. Behind a \
+     balancer, longer than it takes to notice.",
+)
+.or("500");
+
+const READ_SESSIONS_MAX: Setting<u32> = Setting::count(
+    "API_READ_SESSIONS_MAX",
+    1..=1000,
+    "Reads of Postgres at a time, and sessions kept for them: what protects it when the cache is away.",
+)
+.or("16");
+
+const WRITE_SESSIONS_MAX: Setting<u32> =
+    Setting::count("API_WRITE_SESSIONS_MAX", 1..=1000, "Writes to Postgres at a time, and sessions kept for them.").or("8");
+
+const SESSION_WAIT: Setting<Duration> = Setting::millis(
+    "API_SESSION_WAIT_MS",
+    10..=60_000,
+    "How long a request waits for a session of Postgres to be free, or to be made, before it is answered with 503.",
+)
+.or("2000");
+
+const STATEMENT: Setting<Duration> =
+    Setting::millis("API_STATEMENT_MS", 10..=600_000, "How long Postgres may work on one statement.").or("2000");
+
+const REDIS_DEADLINE: Setting<Duration> =
+    Setting::millis("API_REDIS_DEADLINE_MS", 5..=10_000, "How long Redis may take for one call; then Postgres is asked.").or("100");
+
+const VALUE_TTL: Setting<Duration> =
+    Setting::millis("VALUE_TTL_MS", 1000..=604_800_000, "How long a value stays in Redis unless it changes, give or take 10 %.")
+        .or("600000");
+
+const ABSENT_TTL: Setting<Duration> =
+    Setting::millis("ABSENT_TTL_MS", 1000..=604_800_000, "How long it stays in Redis that there is no such row.").or("60000");
+
+const LEASE_TTL: Setting<Duration> = Setting::millis(
+    "LEASE_TTL_MS",
+    1000..=5000,
+    "How long the right to fill a key is held at most; above the time that one read of Postgres takes.",
+)
+.or("2000");
+
+const BUSY_WAIT: Setting<Duration> = Setting::millis(
+    "API_BUSY_WAIT_MS",
+    0..=5000,
+    "How long a read waits for another's fill of the same key before it asks Postgres.",
+)
+.or("200");
+
+/// What this process needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What every process needs.
+    pub shared: Shared,
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The connections.
+    pub connections: Connections,
+    /// The bodies of writes.
+    pub body: Body,
+    /// Postgres.
+    pub database: Database,
+    /// How long Redis may take for one call.
+    pub redis_deadline: Duration,
+    /// The cache.
+    pub cache: cache::Settings,
+}
+
+/// How callers are connected.
+#[derive(Debug, Clone, Copy)]
+pub struct Connections {
+    /// How many at a time.
+    pub max: usize,
+    /// How long one may take until the head of its next request is there.
+    pub idle: Duration,
+    /// How long requests are still accepted after SIGTERM.
+    pub lame_duck: Duration,
+    /// How long they may take to end, that included.
+    pub grace: Duration,
+}
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Body {
+    /// Its size in bytes, at most.
+    pub len_max: usize,
+    /// How long it may take to come.
+    pub deadline: Duration,
+}
+
+/// What is asked of Postgres at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Database {
+    /// Reads at a time.
+    pub read_sessions_max: u32,
+    /// Writes at a time.
+    pub write_sessions_max: u32,
+    /// How long a request waits for a session.
+    pub session_wait: Duration,
+    /// How long a statement may take.
+    pub statement: Duration,
+}
+
+impl Config {
+    /// Every setting of this process, in the order of its documentation.
+    pub fn settings() -> Vec<Description> {
+        let own = [
+            ADDRESS.describe(),
+            CONNECTIONS_MAX.describe(),
+            IDLE.describe(),
+            LAME_DUCK.describe(),
+            BODY_MAX.describe(),
+            BODY.describe(),
+            READ_SESSIONS_MAX.describe(),
+            WRITE_SESSIONS_MAX.describe(),
+            SESSION_WAIT.describe(),
+            STATEMENT.describe(),
+            REDIS_DEADLINE.describe(),
+            MAX_STALENESS.describe(),
+            VALUE_TTL.describe(),
+            ABSENT_TTL.describe(),
+            LEASE_TTL.describe(),
+            BUSY_WAIT.describe(),
+        ];
+        Shared::SETTINGS.into_iter().chain(own).collect()
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// Every fault of them.
+    pub fn load(vars: &dyn Vars) -> Result<Self, Faults> {
+        let mut read = Reader::new(vars);
+        let shared = Shared::read(&mut read);
+        let (address, redis_deadline) = (read.get(&ADDRESS), read.get(&REDIS_DEADLINE));
+        let body = Body::read(&mut read);
+        let database = Database::read(&mut read);
+        let cache = cache_settings(&mut read);
+        let connections = (read.get(&CONNECTIONS_MAX), read.get(&IDLE), lame_duck(&mut read, shared.as_ref()));
+        read.finish(|| {
+            let (shared, (max, idle, lame_duck)) = (shared?, connections);
+            let connections = Connections { max: max?, idle: idle?, lame_duck: lame_duck?, grace: shared.grace };
+            Some(Self {
+                shared,
+                address: address?,
+                connections,
+                body: body?,
+                database: database?,
+                redis_deadline: redis_deadline?,
+                // A load takes a session, so there are as many of one as of the other, and a load waits as long as a session would.
+                cache: cache::Settings {
+                    loads_max: database?.read_sessions_max as usize,
+                    load_wait: database?.session_wait,
+                    ..cache?
+                },
+            })
+        })
+    }
+}
+
+impl Body {
+    fn read(read: &mut Reader<'_>) -> Option<Self> {
+        let (len_max, deadline) = (read.get(&BODY_MAX), read.get(&BODY));
+        Some(Self { len_max: len_max?, deadline: deadline? })
+    }
+}
+
+impl Database {
+    fn read(read: &mut Reader<'_>) -> Option<Self> {
+        let (reads, writes) = (read.get(&READ_SESSIONS_MAX), read.get(&WRITE_SESSIONS_MAX));
+        let (session_wait, statement) = (read.get(&SESSION_WAIT), read.get(&STATEMENT));
+        Some(Self { read_sessions_max: reads?, write_sessions_max: writes?, session_wait: session_wait?, statement: statement? })
+    }
+}
+
+/// It is a part of the grace, and has to leave some.
+fn lame_duck(read: &mut Reader<'_>, shared: Option<&Shared>) -> Option<Duration> {
+    let lame_duck = read.get(&LAME_DUCK)?;
+    if shared.is_some_and(|shared| shared.grace <= lame_duck) {
+        return read.fault(&LAME_DUCK.describe(), "is not below FRESHLINE_GRACE_MS");
+    }
+    Some(lame_duck)
+}
+
+fn cache_settings(read: &mut Reader<'_>) -> Option<cache::Settings> {
+    let (max_staleness, value_ttl, absent_ttl) = (read.get(&MAX_STALENESS), read.get(&VALUE_TTL), read.get(&ABSENT_TTL));
+    let (lease_ttl, busy_wait) = (read.get(&LEASE_TTL), read.get(&BUSY_WAIT));
+    Some(cache::Settings {
+        max_staleness: max_staleness?,
+        value_ttl: value_ttl?,
+        absent_ttl: absent_ttl?,
+        lease_ttl: lease_ttl?,
+        busy_wait: busy_wait?,
+        ..cache::Settings::default()
+    })
+}

@@ -1,0 +1,255 @@
+//! Problems: every answer of 400 and above, as `application/problem+json` (RFC 9457).
+//!
+//! A status is chosen by who must act: the caller (4xx, naming field, value and remedy), time (503 with `Retry-After`), or us
+//! (500, which says nothing but the id under which the log tells the whole chain).
+
+use std::{borrow::Cow, error::Error, time::Duration};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use freshline::telemetry::chain;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{self, CACHE_CONTROL, CONTENT_TYPE},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tracing::{debug, error, warn};
+use uuid::Uuid;
+
+/// The media type of every problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The header that carries a request's id, sent with every answer of 500 and above.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// When a caller may come again after Postgres was away, or had too much to do.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How much of a wrong value is shown, in characters.
+const VALUE_LEN_MAX: usize = 60;
+
+/// What a problem is about. Each has one `type`, one title and one status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Path, query or header cannot be read.
+    Request,
+    /// The body is not JSON.
+    Malformed,
+    /// The body is JSON, and not what is asked for.
+    Invalid,
+    /// There is no such product.
+    NoProduct,
+    /// There is nothing at this path.
+    NoRoute,
+    /// The path exists, and does not take this method.
+    Method,
+    /// Another product has this sku.
+    DuplicateSku,
+    /// The body is too large.
+    TooLarge,
+    /// The body is of a type that is not taken.
+    MediaType,
+    /// The body took too long to come.
+    Slow,
+    /// Postgres is away, and the request was not carried out.
+    Unavailable,
+    /// More requests wait for Postgres than may, and this one was not carried out.
+    Overloaded,
+    /// The answer of Postgres was lost: the write may have happened.
+    Uncertain,
+    /// The program failed.
+    Internal,
+}
+
+impl Subject {
+    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Request => (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read"),
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed-body", "The body is not JSON"),
+            Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-product", "The body is not a product"),
+            Self::NoProduct => (StatusCode::NOT_FOUND, "no-such-product", "There is no such product"),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no-such-route", "There is nothing at this path"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This path does not take this method"),
+            Self::DuplicateSku => (StatusCode::CONFLICT, "duplicate-sku", "Another product has this sku"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "A body of this type is not taken"),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body took too long to come"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "database-unavailable", "The database is away"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests wait for the database"),
+            Self::Uncertain => (StatusCode::SERVICE_UNAVAILABLE, "write-uncertain", "The write may have happened"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The program failed"),
+        }
+    }
+}
+
+/// Where in a request a fault lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// In the body, as a JSON pointer (RFC 6901); empty for the whole of it.
+    Pointer(String),
+    /// In a parameter of path or query.
+    Parameter(Cow<'static, str>),
+    /// In a header.
+    Header(&'static str),
+}
+
+/// One fault of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where it lies.
+    #[serde(flatten)]
+    place: Place,
+    /// What stands there, cut to what fits a line; absent where nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    /// Why it cannot be used.
+    detail: Cow<'static, str>,
+    /// What to send instead.
+    remedy: Cow<'static, str>,
+}
+
+impl Fault {
+    /// A fault at this place: what stands there, why it cannot be used, what to send instead.
+    pub fn new(
+        place: Place,
+        value: Option<&str>,
+        detail: impl Into<Cow<'static, str>>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { place, value: value.map(short), detail: detail.into(), remedy: remedy.into() }
+    }
+}
+
+fn short(value: &str) -> String {
+    match value.char_indices().nth(VALUE_LEN_MAX) {
+        Some((cut, _)) => format!("{}…", &value[..cut]),
+        None => value.to_owned(),
+    }
+}
+
+/// An answer of 400 or above.
+#[derive(Debug)]
+pub struct Problem {
+    parts: Box<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    subject: Subject,
+    detail: Cow<'static, str>,
+    faults: Vec<Fault>,
+    headers: HeaderMap,
+    explanation: Option<Box<RawValue>>,
+}
+
+impl Problem {
+    /// A problem about this, and what is special about it here.
+    pub fn new(subject: Subject, detail: impl Into<Cow<'static, str>>) -> Self {
+        let (detail, faults, headers) = (detail.into(), Vec::new(), HeaderMap::new());
+        Self { parts: Box::new(Parts { subject, detail, faults, headers, explanation: None }) }
+    }
+
+    /// A problem made of faults of the request, all that were found.
+    pub fn faulty(subject: Subject, faults: Vec<Fault>) -> Self {
+        let detail = match faults.as_slice() {
+            [fault] => fault.detail.clone(),
+            faults => Cow::Owned(format!("{} things are wrong, listed in errors.", faults.len())),
+        };
+        let mut problem = Self::new(subject, detail);
+        problem.parts.faults = faults;
+        problem
+    }
+
+    /// A failure of ours. The log has the whole chain, the caller its id.
+    pub fn internal(cause: &(dyn Error + 'static)) -> Self {
+        Self::failure(&chain(cause))
+    }
+
+    /// A failure of ours, told to the log in these words.
+    pub fn failure(cause: &str) -> Self {
+        let problem = Self::new(Subject::Internal, "The log has the cause, under the id in instance.");
+        let id = Uuid::now_v7();
+        error!(request.id = %id, "request {id} failed: {cause}");
+        problem.with_id(id)
+    }
+
+    /// A failure that passes by itself: when to come again. A request that was turned away is not news: there may be thousands, and
+    /// those who watch over a server log once that it is away. One that may have been carried out is.
+    pub fn passing(subject: Subject, detail: impl Into<Cow<'static, str>>, cause: &(dyn Error + 'static)) -> Self {
+        let id = Uuid::now_v7();
+        match subject {
+            Subject::Uncertain => warn!(request.id = %id, "request {id} may have been carried out: {}", chain(cause)),
+            _ => debug!(request.id = %id, "request {id} was turned away: {}", chain(cause)),
+        }
+        Self::new(subject, detail).with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs())).with_id(id)
+    }
+
+    /// The same, with a header.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.parts.headers.insert(name, value);
+        self
+    }
+
+    /// The same, with headers.
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.parts.headers.extend(headers);
+        self
+    }
+
+    /// The same, with how the cache came to it.
+    pub fn with_explanation(mut self, explanation: Option<Box<RawValue>>) -> Self {
+        self.parts.explanation = explanation;
+        self
+    }
+
+    fn with_id(self, id: Uuid) -> Self {
+        match HeaderValue::from_str(&id.to_string()) {
+            Ok(value) => self.with_header(REQUEST_ID, value),
+            Err(_) => self,
+        }
+    }
+}
+
+/// The body of a problem.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Fault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<&'a RawValue>,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Parts { subject, detail, faults, mut headers, explanation } = *self.parts;
+        let (status, name, title) = subject.parts();
+        let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        let document = Document {
+            r#type: format!("urn:problem-type:freshline:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: &detail,
+            instance: id.map(|id| format!("urn:uuid:{id}")),
+            errors: &faults,
+            explanation: explanation.as_deref(),
+        };
+        // Strings, numbers and raw JSON: none of them can fail to be written.
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}

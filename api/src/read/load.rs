@@ -1,0 +1,43 @@
+//! What the cache does not serve is read from Postgres, each in one statement that says what it has seen.
+
+use bytes::Bytes;
+use freshline::{
+    cache::{CacheError, Loaded},
+    catalog::{DatabaseError, List},
+    fault::{Classified, Kind},
+};
+use uuid::Uuid;
+
+use crate::{
+    app::Services,
+    page::CachedPage,
+    problem::{Problem, Subject},
+};
+
+impl Services {
+    pub(super) async fn load_product(&self, id: Uuid) -> Result<Loaded<Option<Bytes>>, DatabaseError> {
+        let read = self.postgres.heard(self.reads.product(id).await)?;
+        Ok(read.map(|product| product.map(|product| product.body)))
+    }
+
+    pub(super) async fn load_products(&self, ids: Vec<Uuid>) -> Result<Loaded<Vec<Option<Bytes>>>, DatabaseError> {
+        let read = self.postgres.heard(self.reads.products(&ids).await)?;
+        Ok(read.map(|products| products.into_iter().map(|product| product.map(|product| product.body)).collect()))
+    }
+
+    pub(super) async fn load_page(&self, list: &List) -> Result<Loaded<Option<CachedPage>>, DatabaseError> {
+        let read = self.postgres.heard(self.reads.page(list).await)?;
+        Ok(read.map(|page| Some(CachedPage(page))))
+    }
+}
+
+/// What a caller is told of a read that has no answer.
+pub(super) fn unread(error: CacheError<DatabaseError>) -> Problem {
+    match error {
+        CacheError::Load(error) => match error.kind() {
+            Kind::Transient => Problem::passing(Subject::Unavailable, "It is not in the cache.", &error),
+            Kind::Permanent | Kind::Bug => Problem::internal(&error),
+        },
+        overloaded @ CacheError::Overloaded => Problem::passing(Subject::Overloaded, "Nothing was read.", &overloaded),
+    }
+}

@@ -1,0 +1,136 @@
+//! Writes: to Postgres only. The cache is told by the change stream; the caller gets a token, under which no later read is older.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body as Stream,
+    extract::{Request, State},
+    response::Response,
+};
+use freshline::{
+    catalog::{DatabaseError, WriteError, Written},
+    coherence::{ETag, Token},
+    fault::{Classified, Kind},
+    telemetry::chain,
+};
+use http::{HeaderValue, StatusCode, header};
+use tracing::warn;
+
+use crate::{
+    app::Services,
+    body,
+    extract::{Id, NoQuery, TOKEN},
+    problem::{Fault, Place, Problem, Subject},
+    product,
+};
+
+/// `POST /products`.
+pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, body::PRODUCT, services.body).await?;
+    let new = product::draft(&body)?;
+    let written = services.writes.insert(&new).await.map_err(refused)?;
+    let location = format!("/products/{}", written.product.id);
+    let mut response = written_body(&written, StatusCode::CREATED);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// `PUT /products/{id}`: every field is replaced; one that is left out takes its default.
+pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, body::PRODUCT, services.body).await?;
+    let new = product::draft(&body)?;
+    let written = services.writes.update(id, &new).await.map_err(refused)?;
+    written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
+}
+
+/// `PATCH /products/{id}`: a JSON merge patch.
+pub async fn patch(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, body::PATCH, services.body).await?;
+    let patch = product::patch(&body)?;
+    let written = services.writes.patch(id, &patch).await.map_err(refused)?;
+    written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
+}
+
+/// `DELETE /products/{id}`.
+pub async fn delete(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery) -> Result<Response, Problem> {
+    let written = services.writes.delete(id).await.map_err(refused)?.ok_or_else(|| missing(id))?;
+    Ok(answer(&written, StatusCode::NO_CONTENT, Stream::empty()))
+}
+
+/// The answer that shows the product as it is now.
+fn written_body(written: &Written, status: StatusCode) -> Response {
+    let body = &written.product.body;
+    let mut response = answer(written, status, Stream::from(body.clone()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(etag) = HeaderValue::try_from(ETag::of(body).to_string()) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+fn answer(written: &Written, status: StatusCode, body: Stream) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(token) = token(written) {
+        response.headers_mut().insert(TOKEN, token);
+    }
+    response
+}
+
+/// The token of a write, or none where Postgres could not be asked for it any more: the write itself is committed, and to call it
+/// failed would be wrong.
+fn token(written: &Written) -> Option<HeaderValue> {
+    match &written.proof {
+        Ok(proof) => {
+            let source = proof.source.parse().ok()?;
+            HeaderValue::try_from(Token { source, xid: proof.xid, lsn: proof.lsn }.to_string()).ok()
+        }
+        Err(error) => {
+            warn!("a write was committed and answered without a token: {}", chain(error));
+            None
+        }
+    }
+}
+
+/// There is no such product.
+fn missing(id: uuid::Uuid) -> Problem {
+    Problem::new(Subject::NoProduct, format!("No product has the id {id}."))
+}
+
+/// What a caller is told of a write that was not carried out, or may not have been.
+fn refused(error: WriteError) -> Problem {
+    match error {
+        WriteError::SkuTaken { sku } => {
+            let detail = format!("The sku {sku} belongs to another product.");
+            let remedy = "Choose another sku, or change the product that has this one.";
+            let fault = Fault::new(Place::Pointer("/sku".to_owned()), Some(&sku), detail, remedy);
+            Problem::faulty(Subject::DuplicateSku, vec![fault])
+        }
+        WriteError::Invalid { field, reason } => {
+            let place = Place::Pointer(format!("/{field}"));
+            let fault = Fault::new(place, None, format!("{field} {reason}."), "Send another value.");
+            Problem::faulty(Subject::Invalid, vec![fault])
+        }
+        WriteError::Database(error) if may_have_happened(&error) => Problem::passing(Subject::Uncertain, UNCERTAIN, &error),
+        WriteError::NotBegun(error) | WriteError::Database(error) => match error.kind() {
+            Kind::Transient => Problem::passing(Subject::Unavailable, "Nothing was written.", &error),
+            Kind::Permanent | Kind::Bug => Problem::internal(&error),
+        },
+    }
+}
+
+/// Whether Postgres may have carried out a write that failed in this way: the connection broke, or nothing came in time.
+fn may_have_happened(error: &DatabaseError) -> bool {
+    match error {
+        // An answer that says no. But a session that is ended while it waits for a standby says so after its commit.
+        DatabaseError::Unavailable(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code.starts_with("57P")),
+        DatabaseError::Unavailable(_) | DatabaseError::Silent(_) => true,
+        DatabaseError::Refused(_) | DatabaseError::Nameless | DatabaseError::Unexpected(_) => false,
+    }
+}
+
+const UNCERTAIN: &str = "The write was sent to the database, and its answer was lost: it may have happened. Read the product before you \
+                         write it again.";
