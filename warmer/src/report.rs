@@ -53,8 +53,9 @@ impl Report {
         if bar.length().is_some_and(|length| length < now.ids) {
             bar.set_length(now.ids);
         }
-        let not_warm = now.settled() - now.warm();
-        bar.set_message(if not_warm > 0 { format!("{not_warm} not warm") } else { String::new() });
+        let not_warm = Some(now.settled() - now.warm()).filter(|count| *count > 0);
+        let not_warm = not_warm.map(|count| format!(", {count} of them not warm")).unwrap_or_default();
+        bar.set_message(format!("{:.0} a second{not_warm}", now.rate()));
     }
 
     /// Names a line or row that was not used. Of many, only the first are named.
@@ -83,8 +84,8 @@ impl Report {
 
 fn bar(expected: Option<u64>) -> ProgressBar {
     let template = match expected {
-        Some(_) => "{bar:40} {human_pos} of {human_len} ids, {per_sec}, {eta} left {msg}",
-        None => "{spinner} {human_pos} ids, {per_sec} {msg}",
+        Some(_) => "{bar:40} {human_pos} of {human_len} ids, {eta} left, {msg}",
+        None => "{spinner} {human_pos} ids, {msg}",
     };
     // A template that does not parse would be a mistake in the line above; indicatif's own stands in.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

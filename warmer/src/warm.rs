@@ -75,7 +75,11 @@ impl Classified for WarmError {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Read(error) => error.remedy(),
+            Self::Read(error) => error.remedy().or_else(|| {
+                Some(
+                    "where Postgres is well and only slow: take smaller chunks (--chunk) or a longer FRESHLINE_LEASE_TTL_MS".into(),
+                )
+            }),
             Self::Shut(error) => error.remedy(),
             Self::Stuck(_) => Some("look above for what Redis answers: it may be out of memory, or a replica".into()),
         }

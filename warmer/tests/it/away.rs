@@ -70,6 +70,34 @@ async fn a_redis_that_is_down_is_named() {
 }
 
 #[tokio::test]
+async fn a_redis_that_is_full_ends_the_run_and_is_named() {
+    let rig = Rig::open().await;
+    rig.products(3).await;
+    rig.stage.redis().run::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await.expect("Redis answers");
+    let run = rig.warm(&["--all", "--wait", "1"]).await;
+    run.assert_code(3);
+    run.assert_counts(&[("ids", 3), ("failed", 3)]);
+    run.assert_said("has taken none of the fills");
+    run.assert_said("OOM");
+}
+
+#[tokio::test]
+async fn a_postgres_that_is_too_slow_ends_the_run_and_is_named() {
+    let rig = Rig::open().await;
+    let ids = rig.products(3).await;
+    let mut held = PgConnection::connect(&rig.stage.database_url(Login::Superuser)).await.expect("Postgres answers");
+    let mut lock = held.begin().await.expect("begun");
+    sqlx::raw_sql("lock table products in access exclusive mode").execute(&mut *lock).await.expect("locked");
+    let file = file_of(&lines_of(&ids));
+    let run = rig.warm(&["--ids-file", file.path().to_str().expect("UTF-8"), "--wait", "1"]).await;
+    run.assert_code(3);
+    run.assert_counts(&[("ids", 3), ("failed", 3)]);
+    run.assert_said("failed         3  (unread 3)");
+    run.assert_said("take smaller chunks");
+    assert!(!rig.is_leased(ids[0]).await, "nobody else has to wait for a lease that is of no use");
+}
+
+#[tokio::test]
 async fn a_redis_that_is_restarted_meanwhile_is_filled_once_it_is_open_again() {
     let rig = Rig::open().await;
     let ids = rig.products(400).await;
