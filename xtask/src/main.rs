@@ -1,5 +1,6 @@
-//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `docs`, `test`, `tidy`. One verb a file; its doc line is its help.
+//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `docs`, `test`, `tidy`. One verb a file; its doc line is its help.
 
+mod bench;
 mod checkout;
 mod docs;
 mod down;
@@ -17,6 +18,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+/// As in our processes: the reference of a bench has to be built as they are.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Developer verbs of Freshline.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 120)]
@@ -25,6 +30,9 @@ enum Verb {
     Down(down::Down),
     Status(status::Status),
     Seed(seed::Seed),
+    Bench(bench::Bench),
+    #[command(hide = true)]
+    BenchReference(bench::BenchReference),
     Docs(docs::Docs),
     Test(test::Test),
     Tidy(tidy::Tidy),
@@ -47,6 +55,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Down(down) => runtime.block_on(down.run()),
         Verb::Status(status) => runtime.block_on(status.run()),
         Verb::Seed(seed) => runtime.block_on(seed.run()),
+        Verb::Bench(bench) => runtime.block_on(bench.run()),
+        Verb::BenchReference(reference) => reference.run(),
         Verb::Docs(docs) => docs.run(),
         Verb::Test(test) => test.run(),
         Verb::Tidy(tidy) => tidy.run(),
