@@ -1,10 +1,11 @@
-//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `docs`, `test`, `tidy`. One verb a file; its doc line is its help.
+//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `docs`, `prepare`, `test`, `tidy`. One verb a file; its doc line is its help.
 
 mod bench;
 mod checkout;
 mod docs;
 mod down;
 mod identity;
+mod prepare;
 mod seed;
 mod state;
 mod status;
@@ -34,6 +35,7 @@ enum Verb {
     #[command(hide = true)]
     BenchReference(bench::BenchReference),
     Docs(docs::Docs),
+    Prepare(prepare::Prepare),
     Test(test::Test),
     Tidy(tidy::Tidy),
 }
@@ -58,6 +60,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Bench(bench) => runtime.block_on(bench.run()),
         Verb::BenchReference(reference) => reference.run(),
         Verb::Docs(docs) => docs.run(),
+        Verb::Prepare(prepare) => runtime.block_on(prepare.run()),
         Verb::Test(test) => test.run(),
         Verb::Tidy(tidy) => tidy.run(),
     }

@@ -31,7 +31,7 @@ fn what_is_not_set_has_its_default() {
     let (shared, max_staleness) = load(&vars(&[])).expect("nothing else has to be set");
     assert_eq!(max_staleness, Duration::from_secs(5));
     assert_eq!((shared.stripes.namespace(), shared.stripes.count()), ("freshline", 1));
-    assert_eq!((shared.logging.filter.as_str(), shared.logging.format), ("info", LogFormat::Human));
+    assert_eq!((shared.logging.filter.as_str(), shared.logging.format), ("info,pgwire_replication=off", LogFormat::Human));
     assert_eq!(shared.grace, Duration::from_secs(10));
 }
 
