@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         None => {}
         Some("--settings") => {
-            print!("{}", freshline::config::markdown_table(&config::Config::settings()));
+            let form = std::env::args().nth(2);
+            print!("{}", freshline::config::listing(&config::Config::settings(), form.as_deref()));
             return ExitCode::SUCCESS;
         }
         Some(other) => {
@@ -63,6 +64,7 @@ fn start(config: config::Config) -> Result<()> {
         anyhow::bail!("a TLS provider was installed before");
     }
     config.shared.logging.init()?;
+    freshline::config::tell_unknown(&Environment);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(config))
 }
 

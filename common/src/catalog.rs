@@ -1,6 +1,6 @@
 //! The reference application's catalogue: what a product is, how it is read for the cache, and how it is written.
 //!
-//! Reads come with a [`ReadProof`], because a value without one may not be cached; writes come with a [`WriteProof`], from which a
+//! Reads come with a [`ReadProof`](crate::cache::ReadProof), because a value without one may not be cached; writes come with a [`WriteProof`], from which a
 //! token is made. Nothing here knows of Redis.
 
 mod cursor;
@@ -22,8 +22,8 @@ pub use error::{DatabaseError, WriteError};
 pub use list::{LIST_LIMIT_MAX, List, Page, Sort, SortSyntax};
 pub use price::{Price, PriceSyntax};
 pub use product::Product;
-pub use proof::{ReadProof, WriteProof};
-pub use reads::{Read, Reads};
+pub use proof::WriteProof;
+pub use reads::Reads;
 pub use seed::{GENERATED_ROWS_MAX, Loaded, SeedError, generate, plant};
 pub use session::{SessionOptions, read_pool, write_pool};
 pub use writes::{NewProduct, ProductPatch, Writes, Written};

@@ -15,8 +15,8 @@ mod vars;
 pub use address::{PostgresUrl, RedisUrl};
 pub use fault::{Fault, Faults};
 pub use form::Word;
-pub use reader::{Reader, Unknown, unknown_names};
-pub use setting::{Default, Description, Optional, Setting, env_example, markdown_table};
+pub use reader::{Reader, Unknown, tell_unknown, unknown_names};
+pub use setting::{Default, Description, Optional, Setting, env_example, listing, markdown_table};
 pub use shared::{
     ABSENT_TTL, DATABASE_URL, GRACE, LEASE_TTL, LOG, LOG_FORMAT, MAX_STALENESS, NAMESPACE, REDIS_URL, STRIPES, Shared, VALUE_TTL,
 };

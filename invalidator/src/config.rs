@@ -55,15 +55,18 @@ pub struct Config {
 }
 
 /// Every setting, for `--settings`.
-pub const SETTINGS: [Description; 7] = [
-    ADDRESS.describe(),
-    SLOT.describe(),
-    PUBLICATION.describe(),
-    RULES.describe(),
-    POLL.describe(),
-    REPLICAS.describe(),
-    REPLICAS_TIMEOUT.describe(),
-];
+pub fn settings() -> Vec<Description> {
+    let own = [
+        ADDRESS.describe(),
+        SLOT.describe(),
+        PUBLICATION.describe(),
+        RULES.describe(),
+        POLL.describe(),
+        REPLICAS.describe(),
+        REPLICAS_TIMEOUT.describe(),
+    ];
+    Shared::SETTINGS.into_iter().chain(own).collect()
+}
 
 /// Reads all of them.
 ///

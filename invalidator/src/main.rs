@@ -28,9 +28,17 @@ mod transaction;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("--settings") {
-        print!("{}", freshline::config::markdown_table(&config::SETTINGS));
-        return ExitCode::SUCCESS;
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("--settings") => {
+            let form = std::env::args().nth(2);
+            print!("{}", freshline::config::listing(&config::settings(), form.as_deref()));
+            return ExitCode::SUCCESS;
+        }
+        Some(other) => {
+            eprintln!("{other:?} is not taken: settings are variables, and --settings lists them");
+            return ExitCode::from(2);
+        }
     }
     let config = match config::load(&Environment) {
         Ok(config) => config,
@@ -55,6 +63,7 @@ fn start(config: config::Config) -> Result<()> {
         anyhow::bail!("a TLS provider was installed before");
     }
     config.shared.logging.init()?;
+    freshline::config::tell_unknown(&Environment);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(config))
 }
 

@@ -66,9 +66,9 @@ struct Selection {
     #[arg(long, value_name = "QUERY")]
     sql: Option<String>,
 
-    /// Nothing: print the variables that are read, as a table, and end
-    #[arg(long)]
-    settings: bool,
+    /// Nothing: print the variables that are read, as a table or as lines of an .env file, and end
+    #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "table", value_parser = ["table", "env"])]
+    settings: Option<String>,
 }
 
 /// Which products to warm.
@@ -85,9 +85,9 @@ pub enum Which {
 }
 
 impl Options {
-    /// Whether the settings are to be told, and nothing is to be warmed.
-    pub fn asks_for_settings(&self) -> bool {
-        self.which.settings
+    /// The form in which the settings are to be told, if they are; nothing is warmed then.
+    pub fn settings_form(&self) -> Option<&str> {
+        self.which.settings.as_deref()
     }
 
     /// Which products to warm.

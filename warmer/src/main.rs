@@ -41,8 +41,8 @@ const AWAY: u8 = 3;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if options.asks_for_settings() {
-        print!("{}", freshline::config::markdown_table(&config::settings()));
+    if let Some(form) = options.settings_form() {
+        print!("{}", freshline::config::listing(&config::settings(), Some(form)));
         return ExitCode::SUCCESS;
     }
     let config = match config::load(&Environment, options.concurrency) {
@@ -68,6 +68,7 @@ fn start(options: &Options, config: Config) -> Result<u8> {
         anyhow::bail!("a TLS provider was installed before");
     }
     config.shared.logging.init()?;
+    freshline::config::tell_unknown(&Environment);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(run(options, config));
     // Not dropped: that waits for a read of standard input, which nobody may ever end.

@@ -6,9 +6,8 @@ use std::{
 };
 
 use freshline::{
-    cache::{Cache, CacheError, FillOutcome, Loaded, ReadProof, Warmed},
+    cache::{Cache, CacheError, FillOutcome, Loaded, Warmed},
     catalog::{DatabaseError, Reads, keys},
-    coherence::SourceSyntax,
     fault::{Classified, Kind},
     retry::{GivenUp, Policy, Retry},
 };
@@ -190,7 +189,7 @@ impl Warmer {
                 absent[*at] = product.is_none();
             }
             let bodies = read.value.into_iter().map(|product| product.map(|product| product.body)).collect();
-            Ok(Loaded { value: bodies, proof: proof(read.proof)? })
+            Ok(Loaded { value: bodies, proof: read.proof })
         };
         let warmed = self.cache.warm(&keys, load).await?;
         let absent = absent.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -234,11 +233,4 @@ impl Again {
     pub fn take(&self) -> Vec<(Uuid, FillOutcome)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// The catalogue's proof as the cache takes it.
-fn proof(proof: freshline::catalog::ReadProof) -> Result<ReadProof, DatabaseError> {
-    let source = proof.source.as_deref().map(str::parse).transpose();
-    let source = source.map_err(|error: SourceSyntax| DatabaseError::Unexpected(error.into()))?;
-    Ok(ReadProof { snapshot: proof.snapshot, source })
 }

@@ -1,6 +1,7 @@
-//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `test`, `tidy`. One verb a file; its doc line is its help.
+//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `docs`, `test`, `tidy`. One verb a file; its doc line is its help.
 
 mod checkout;
+mod docs;
 mod down;
 mod identity;
 mod seed;
@@ -24,6 +25,7 @@ enum Verb {
     Down(down::Down),
     Status(status::Status),
     Seed(seed::Seed),
+    Docs(docs::Docs),
     Test(test::Test),
     Tidy(tidy::Tidy),
 }
@@ -45,6 +47,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Down(down) => runtime.block_on(down.run()),
         Verb::Status(status) => runtime.block_on(status.run()),
         Verb::Seed(seed) => runtime.block_on(seed.run()),
+        Verb::Docs(docs) => docs.run(),
         Verb::Test(test) => test.run(),
         Verb::Tidy(tidy) => tidy.run(),
     }

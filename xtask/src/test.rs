@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::checkout::root;
+use crate::docs::Docs;
 use crate::tidy::Tidy;
 
 /// The variables that carry the seed: to tests that ask `stage::seed`, to proptest and to bolero.
 const SEED_VARIABLES: [&str; 3] = [stage::SEED_VARIABLE, "PROPTEST_RNG_SEED", "BOLERO_RANDOM_SEED"];
 
 /// What is run, in this order: first what fails fastest.
-const STEPS: [&[&str]; 6] = [
+const STEPS: [&[&str]; 7] = [
     &["fmt", "--all", "--check"],
     &["xtask", "tidy"],
     &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
     &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"],
     &["build", "--workspace", "--locked", "--quiet"],
+    &["xtask", "docs"],
     &["test", "--workspace", "--locked", "--quiet"],
 ];
 
@@ -57,6 +59,7 @@ impl Test {
     /// Whether the step succeeded.
     fn step(&self, step: &[&str], seed: u64) -> Result<bool> {
         match step[0] {
+            "xtask" if step[1] == "docs" => return Ok(Docs { check: true }.run()? == ExitCode::SUCCESS),
             "xtask" => return Ok(Tidy {}.run()? == ExitCode::SUCCESS),
             "deny" if !cargo(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() => {
                 println!("skipped: `cargo install --locked cargo-deny` installs it");

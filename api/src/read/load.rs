@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use freshline::{
-    cache::{CacheError, Loaded, ReadProof},
-    catalog::{DatabaseError, List, Read},
+    cache::{CacheError, Loaded},
+    catalog::{DatabaseError, List},
     fault::{Classified, Kind},
 };
 use uuid::Uuid;
@@ -17,17 +17,17 @@ use crate::{
 impl Services {
     pub(super) async fn load_product(&self, id: Uuid) -> Result<Loaded<Option<Bytes>>, DatabaseError> {
         let read = self.postgres.heard(self.reads.product(id).await)?;
-        Ok(loaded(read, |product| product.map(|product| product.body)))
+        Ok(read.map(|product| product.map(|product| product.body)))
     }
 
     pub(super) async fn load_products(&self, ids: Vec<Uuid>) -> Result<Loaded<Vec<Option<Bytes>>>, DatabaseError> {
         let read = self.postgres.heard(self.reads.products(&ids).await)?;
-        Ok(loaded(read, |products| products.into_iter().map(|product| product.map(|product| product.body)).collect()))
+        Ok(read.map(|products| products.into_iter().map(|product| product.map(|product| product.body)).collect()))
     }
 
     pub(super) async fn load_page(&self, list: &List) -> Result<Loaded<Option<CachedPage>>, DatabaseError> {
         let read = self.postgres.heard(self.reads.page(list).await)?;
-        Ok(loaded(read, |page| Some(CachedPage(page))))
+        Ok(read.map(|page| Some(CachedPage(page))))
     }
 }
 
@@ -40,10 +40,4 @@ pub(super) fn unread(error: CacheError<DatabaseError>) -> Problem {
         },
         overloaded @ CacheError::Overloaded => Problem::passing(Subject::Overloaded, "Nothing was read.", &overloaded),
     }
-}
-
-fn loaded<T, V>(read: Read<T>, value: impl FnOnce(T) -> V) -> Loaded<V> {
-    // A source that cannot be read proves nothing, and so counts as none.
-    let source = read.proof.source.as_deref().and_then(|source| source.parse().ok());
-    Loaded { value: value(read.value), proof: ReadProof { snapshot: read.proof.snapshot, source } }
 }

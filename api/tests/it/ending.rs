@@ -8,7 +8,7 @@ use std::{
 use reqwest::{Method, StatusCode};
 use stage::{Launch, Process, Stage, until};
 
-use crate::support::Api;
+use crate::support::{Api, launch};
 
 /// Callers at a time.
 const CALLERS: usize = 16;
@@ -48,6 +48,29 @@ async fn sigterm_under_load_fails_no_request() {
     let status = api.process.wait(Duration::from_secs(20)).await.expect("it ends");
     assert!(status.success(), "{}", api.process.tail());
     assert!(answered.into_inner() > 200);
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered_before_the_process_ends() {
+    let stage = Stage::new().await;
+    // No lame duck: the port is closed long before the request is done.
+    let patient = launch(&stage).variable("FRESHLINE_API_STATEMENT_MS", "30000").variable("FRESHLINE_API_LAME_DUCK_MS", "0");
+    let mut api = Api::start(patient.variable("FRESHLINE_GRACE_MS", "60000")).await;
+    let path = format!("/products/{}", api.made("A-1", "10").await["id"].as_str().expect("an id"));
+    let mut holder = stage.pool().begin().await.expect("a transaction");
+    sqlx::query("select from products for update").execute(&mut *holder).await.expect("a lock");
+    let writing = api.send(Method::PATCH, &path, r#"{"price":2}"#);
+    let ending = async {
+        let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        until("the write waits", async || stage.value::<i64>(waiting).await > 0).await;
+        nix::sys::signal::kill(pid(&api.process), nix::sys::signal::Signal::SIGTERM).expect("it runs");
+        until("the port is closed", async || tokio::net::TcpStream::connect(api.address()).await.is_err()).await;
+        holder.commit().await.expect("the lock goes");
+    };
+    let (answer, ()) = futures::join!(writing, ending);
+    assert_eq!((answer.status, answer.header("connection")), (StatusCode::OK, "close"), "{answer:?}");
+    let status = api.process.wait(Duration::from_secs(20)).await.expect("it ends");
+    assert!(status.success(), "{}", api.process.tail());
 }
 
 fn pid(process: &Process) -> nix::unistd::Pid {

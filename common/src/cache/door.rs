@@ -60,6 +60,11 @@ impl Door {
         self.links.get().ok_or(Barred::NoLink)
     }
 
+    /// The link that stands, for what sets something right even where a stripe is closed: a lease that is still held.
+    pub fn link(&self) -> Option<Link> {
+        self.links.get()
+    }
+
     /// Notes that a stripe is closed: it is not asked again for a while.
     pub fn found_closed(&self, stripe: Stripe) {
         self.paused_until[usize::from(stripe.number())].store(self.micros() + micros(self.closed_pause), Relaxed);

@@ -248,11 +248,8 @@ impl Shared {
     }
 
     async fn fill_batch(&self, stripe: Stripe, source: &Source, fillings: &[Filling<'_>]) -> Vec<FillOutcome> {
-        let link = match self.door.open(&[stripe]) {
-            Ok(link) => link,
-            Err(Barred::Paused) => return vec![FillOutcome::Closed; fillings.len()],
-            Err(Barred::NoLink) => return vec![FillOutcome::Unreachable; fillings.len()],
-        };
+        // Offered even where the stripe was found closed meanwhile: the fill is refused, and the lease ended.
+        let Some(link) = self.door.link() else { return vec![FillOutcome::Unreachable; fillings.len()] };
         let reply = Scripts::new(&link, &self.stripes).fill(stripe, source, fillings).await;
         let outcomes = self.door.heard(&self.meters, Operation::Fill, &[stripe], reply);
         let outcomes = outcomes.map(|outcomes| outcomes.into_iter().map(FillOutcome::from).collect());
@@ -269,7 +266,7 @@ impl Shared {
     async fn give_back(&self, leases: &[(&CacheKey, Held)]) {
         let batches = self.batches(leases.iter().map(|(key, _)| (key.as_str(), 0)));
         let given = batches.into_iter().map(async |(stripe, at)| {
-            let Ok(link) = self.door.open(&[stripe]) else { return };
+            let Some(link) = self.door.link() else { return };
             let leases: Vec<_> = at.into_iter().map(|at| (leases[at].0, leases[at].1.token)).collect();
             let reply = Scripts::new(&link, &self.stripes).give_back(stripe, &leases).await;
             self.door.heard(&self.meters, Operation::Fill, &[stripe], reply);

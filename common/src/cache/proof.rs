@@ -12,9 +12,14 @@ pub struct Loaded<T> {
 }
 
 impl<T> Loaded<T> {
+    /// The same reading, of which something is made.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Loaded<U> {
+        Loaded { value: make(self.value), proof: self.proof }
+    }
+
     /// As the only one of many.
     pub(super) fn alone(self) -> Loaded<Vec<T>> {
-        Loaded { value: vec![self.value], proof: self.proof }
+        self.map(|value| vec![value])
     }
 }
 

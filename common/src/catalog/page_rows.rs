@@ -10,7 +10,6 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::cursor::Cursor;
 use super::list::{List, Sort};
 use super::reads::ProvenRow;
 
@@ -32,92 +31,95 @@ macro_rules! page_rows {
     };
 }
 
+type PageRow = ProvenRow<Option<(Uuid, String)>>;
+
+/// Where a page begins: after this id and sort key.
+struct Start<'a> {
+    id: Uuid,
+    key: &'a str,
+    /// How many rows are read.
+    count: i64,
+}
+
+impl<'a> Start<'a> {
+    /// At the cursor, or before every row there can be.
+    fn of(list: &'a List) -> Self {
+        let (id, key) = match list.sort() {
+            Sort::Newest => (Uuid::max(), ""),
+            Sort::Price => (Uuid::nil(), "-1"),
+            Sort::PriceDescending => (Uuid::max(), "Infinity"),
+            Sort::Name => (Uuid::nil(), ""),
+        };
+        let (id, key) = list.cursor().map_or((id, key), |cursor| (cursor.id(), cursor.key()));
+        Self { id, key, count: i64::from(list.limit()) + 1 }
+    }
+}
+
 /// The rows of a page and one more, which tells whether there is a next page: their ids, and what they are sorted by.
-pub(super) async fn page_rows(pool: &PgPool, list: &List) -> sqlx::Result<Vec<ProvenRow<Option<(Uuid, String)>>>> {
-    let count = i64::from(list.limit()) + 1;
-    let key = list.cursor().map(Cursor::key);
-    let (from_lowest, from_highest) = match list.cursor().map(Cursor::id) {
-        Some(id) => (id, id),
-        None => (Uuid::nil(), Uuid::max()),
-    };
-    match (list.sort(), list.category()) {
-        (Sort::Newest, None) => {
-            page_rows!(pool, "id", "id < $1", "id desc", " desc", from_highest, count)
+pub(super) async fn page_rows(pool: &PgPool, list: &List) -> sqlx::Result<Vec<PageRow>> {
+    let start = Start::of(list);
+    match list.category() {
+        None => in_all(pool, list.sort(), start).await,
+        Some(category) => in_category(pool, list.sort(), start, category).await,
+    }
+}
+
+async fn in_all(pool: &PgPool, sort: Sort, Start { id, key, count }: Start<'_>) -> sqlx::Result<Vec<PageRow>> {
+    match sort {
+        Sort::Newest => page_rows!(pool, "id", "id < $1", "id desc", " desc", id, count),
+        Sort::Price => page_rows!(pool, "price", "(price, id) > ($3::text::numeric, $1)", "price, id", "", id, count, key),
+        Sort::PriceDescending => {
+            page_rows!(pool, "price", "(price, id) < ($3::text::numeric, $1)", "price desc, id desc", " desc", id, count, key)
         }
-        (Sort::Newest, Some(category)) => {
-            page_rows!(
-                pool,
-                "id",
-                "(category, id) < ($3, $1) and category >= $3 and category <= $3",
-                "category desc, id desc",
-                " desc",
-                from_highest,
-                count,
-                category
-            )
-        }
-        (Sort::Price, None) => {
-            let key = key.unwrap_or("-1");
-            page_rows!(pool, "price", "(price, id) > ($3::text::numeric, $1)", "price, id", "", from_lowest, count, key)
-        }
-        (Sort::Price, Some(category)) => {
-            let key = key.unwrap_or("-1");
-            page_rows!(
-                pool,
-                "price",
-                "(category, price, id) > ($4, $3::text::numeric, $1) and category >= $4 and category <= $4",
-                "category, price, id",
-                "",
-                from_lowest,
-                count,
-                key,
-                category
-            )
-        }
-        (Sort::PriceDescending, None) => {
-            let key = key.unwrap_or("Infinity");
-            page_rows!(
-                pool,
-                "price",
-                "(price, id) < ($3::text::numeric, $1)",
-                "price desc, id desc",
-                " desc",
-                from_highest,
-                count,
-                key
-            )
-        }
-        (Sort::PriceDescending, Some(category)) => {
-            let key = key.unwrap_or("Infinity");
-            page_rows!(
-                pool,
-                "price",
-                "(category, price, id) < ($4, $3::text::numeric, $1) and category >= $4 and category <= $4",
-                "category desc, price desc, id desc",
-                " desc",
-                from_highest,
-                count,
-                key,
-                category
-            )
-        }
-        (Sort::Name, None) => {
-            let key = key.unwrap_or_default();
-            page_rows!(pool, "name", "(name, id) > ($3, $1)", "name, id", "", from_lowest, count, key)
-        }
-        (Sort::Name, Some(category)) => {
-            let key = key.unwrap_or_default();
-            page_rows!(
-                pool,
-                "name",
-                "(category, name, id) > ($4, $3, $1) and category >= $4 and category <= $4",
-                "category, name, id",
-                "",
-                from_lowest,
-                count,
-                key,
-                category
-            )
-        }
+        Sort::Name => page_rows!(pool, "name", "(name, id) > ($3, $1)", "name, id", "", id, count, key),
+    }
+}
+
+async fn in_category(pool: &PgPool, sort: Sort, start: Start<'_>, category: &str) -> sqlx::Result<Vec<PageRow>> {
+    let Start { id, key, count } = start;
+    match sort {
+        Sort::Newest => page_rows!(
+            pool,
+            "id",
+            "(category, id) < ($3, $1) and category >= $3 and category <= $3",
+            "category desc, id desc",
+            " desc",
+            id,
+            count,
+            category
+        ),
+        Sort::Price => page_rows!(
+            pool,
+            "price",
+            "(category, price, id) > ($4, $3::text::numeric, $1) and category >= $4 and category <= $4",
+            "category, price, id",
+            "",
+            id,
+            count,
+            key,
+            category
+        ),
+        Sort::PriceDescending => page_rows!(
+            pool,
+            "price",
+            "(category, price, id) < ($4, $3::text::numeric, $1) and category >= $4 and category <= $4",
+            "category desc, price desc, id desc",
+            " desc",
+            id,
+            count,
+            key,
+            category
+        ),
+        Sort::Name => page_rows!(
+            pool,
+            "name",
+            "(category, name, id) > ($4, $3, $1) and category >= $4 and category <= $4",
+            "category, name, id",
+            "",
+            id,
+            count,
+            key,
+            category
+        ),
     }
 }

@@ -1,16 +1,6 @@
-//! What a read or a write of Postgres proves.
+//! What a write of Postgres proves.
 
-use crate::coherence::{Lsn, Snapshot, Xid};
-
-/// What a read of the primary has seen. It belongs to the very statement that read the rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadProof {
-    /// The snapshot that the statement read under.
-    pub snapshot: Snapshot,
-    /// The history that its session belongs to, as `freshline.source()` told it when the session began. `None`: the session began
-    /// on a standby, or nobody may tell; nothing that it reads may be cached.
-    pub source: Option<Box<str>>,
-}
+use crate::coherence::{Lsn, Xid};
 
 /// What a reader has to see in order to see a write.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,22 +11,13 @@ use super::error::DatabaseError;
 use super::list::{List, Page};
 use super::page_rows::page_rows;
 use super::product::{Product, Texts, texts};
-use super::proof::ReadProof;
+use crate::cache::{Loaded, ReadProof};
 
-/// Reads products, on sessions of [`read_pool`](super::read_pool).
+/// Reads products, on sessions of [`read_pool`](super::read_pool). What it answers was read after the call began.
 #[derive(Debug, Clone)]
 pub struct Reads {
     pool: PgPool,
     deadline: Duration,
-}
-
-/// What was read, and what the read has seen. It was read after the call began.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read<T> {
-    /// What was read.
-    pub value: T,
-    /// What the read has seen.
-    pub proof: ReadProof,
 }
 
 /// A row of a statement that feeds the cache. The rows repeat the statement's proof, and there is one at least: what is
@@ -65,18 +56,18 @@ impl Reads {
     ///
     /// # Errors
     /// If Postgres does not answer, or not in time.
-    pub async fn product(&self, id: Uuid) -> Result<Read<Option<Product>>, DatabaseError> {
+    pub async fn product(&self, id: Uuid) -> Result<Loaded<Option<Product>>, DatabaseError> {
         let query = products!("left join public.products p on p.id = $1", id);
         let (rows, proof) = self.proven(query.fetch_all(&self.pool)).await?;
         let product = rows.first().map_or(Ok(None), Texts::product).map_err(unexpected)?;
-        Ok(Read { value: product, proof })
+        Ok(Loaded { value: product, proof })
     }
 
     /// The products with these ids, in their order, in one statement; `None` where there is none.
     ///
     /// # Errors
     /// If Postgres does not answer, or not in time.
-    pub async fn products(&self, ids: &[Uuid]) -> Result<Read<Vec<Option<Product>>>, DatabaseError> {
+    pub async fn products(&self, ids: &[Uuid]) -> Result<Loaded<Vec<Option<Product>>>, DatabaseError> {
         let query = products!(
             "left join unnest($1::uuid[]) with ordinality as asked (id, place) on true
              left join public.products p on p.id = asked.id
@@ -86,14 +77,14 @@ impl Reads {
         let (rows, proof) = self.proven(query.fetch_all(&self.pool)).await?;
         // No ids: the one row is the proof's.
         let products = rows.iter().take(ids.len()).map(Texts::product).collect::<Result<_, _>>().map_err(unexpected)?;
-        Ok(Read { value: products, proof })
+        Ok(Loaded { value: products, proof })
     }
 
     /// The ids of a page.
     ///
     /// # Errors
     /// If Postgres does not answer, or not in time.
-    pub async fn page(&self, list: &List) -> Result<Read<Page>, DatabaseError> {
+    pub async fn page(&self, list: &List) -> Result<Loaded<Page>, DatabaseError> {
         let (rows, proof) = self.proven(page_rows(&self.pool, list)).await?;
         let mut rows: Vec<(Uuid, String)> = rows.into_iter().flatten().collect();
         let limit = usize::from(list.limit());
@@ -103,7 +94,7 @@ impl Reads {
         let last = rows.last().filter(|_| more);
         let next =
             last.map(|(id, key)| Cursor::of_row(list.sort(), *id, key).ok_or_else(|| unexpected("a row that no cursor can name")));
-        Ok(Read { value: Page { next: next.transpose()?, ids: rows.into_iter().map(|(id, _)| id).collect() }, proof })
+        Ok(Loaded { value: Page { next: next.transpose()?, ids: rows.into_iter().map(|(id, _)| id).collect() }, proof })
     }
 
     /// Awaits a statement's rows and takes their common proof off them.
@@ -113,9 +104,8 @@ impl Reads {
     ) -> Result<(Vec<T>, ReadProof), DatabaseError> {
         let rows = timeout(self.deadline, rows).await.map_err(|_| DatabaseError::Silent(self.deadline))??;
         let first = rows.first().ok_or_else(|| unexpected("a read without a row for its proof"))?;
-        let snapshot = first.snapshot.parse().map_err(unexpected)?;
-        let source = first.source.as_deref().filter(|source| !source.is_empty()).map(Into::into);
-        Ok((rows.into_iter().map(|row| row.row).collect(), ReadProof { snapshot, source }))
+        let proof = ReadProof::parse(&first.snapshot, first.source.as_deref()).map_err(unexpected)?;
+        Ok((rows.into_iter().map(|row| row.row).collect(), proof))
     }
 }
 

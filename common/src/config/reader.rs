@@ -59,6 +59,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Logs every variable with our prefix that is no setting of any process. One that resembles a setting has been refused by then.
+pub fn tell_unknown(vars: &dyn Vars) {
+    for Unknown { name, .. } in unknown_names(vars) {
+        tracing::warn!("{name} is set, and is no setting of any process");
+    }
+}
+
 /// A variable with our prefix that is no setting of any process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {

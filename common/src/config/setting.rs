@@ -175,6 +175,11 @@ impl Description {
     }
 }
 
+/// The settings as a process lists them: as lines of an `.env` file where the form asked for is `env`, else as a Markdown table.
+pub fn listing(settings: &[Description], form: Option<&str>) -> String {
+    if form == Some("env") { env_example(settings) } else { markdown_table(settings) }
+}
+
 /// The settings as a Markdown table.
 pub fn markdown_table(settings: &[Description]) -> String {
     let mut table = String::from("| variable | takes | default | meaning |\n|---|---|---|---|\n");

@@ -38,12 +38,9 @@ pub const MAX_STALENESS: Setting<Duration> = Setting::millis(
 .or("5000");
 
 /// How long a value stays.
-pub const VALUE_TTL: Setting<Duration> = Setting::millis(
-    "VALUE_TTL_MS",
-    1000..=604_800_000,
-    "How long a value stays in Redis unless it changes, give or take 10 %.",
-)
-.or("600000");
+pub const VALUE_TTL: Setting<Duration> =
+    Setting::millis("VALUE_TTL_MS", 1000..=604_800_000, "How long a value stays in Redis unless it changes, give or take 10 %.")
+        .or("600000");
 
 /// How long it is known that a row does not exist.
 pub const ABSENT_TTL: Setting<Duration> =

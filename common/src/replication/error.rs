@@ -38,7 +38,7 @@ pub enum ReplicationError {
         /// What it said.
         message: String,
     },
-    /// Another session streams from the slot.
+    /// Another session streams from the slot, or is making it.
     #[error("replication slot {slot} is in use: {message}")]
     SlotBusy {
         /// The slot.
@@ -46,13 +46,13 @@ pub enum ReplicationError {
         /// What Postgres said; it names the other session's process.
         message: String,
     },
-    /// There is no slot of this name.
+    /// There is no slot of this name. A new session can make it.
     #[error("there is no replication slot {slot}")]
     SlotMissing {
         /// The slot.
         slot: String,
     },
-    /// The log that the slot needs is gone.
+    /// The log that the slot needs is gone. A new session can drop it and make it anew.
     #[error("replication slot {slot} has lost its place in the log: {reason}")]
     SlotLost {
         /// The slot.
@@ -148,8 +148,10 @@ impl Classified for ReplicationError {
         match self {
             Self::Disconnected { .. } | Self::Late { .. } | Self::Silent { .. } | Self::Unavailable { .. } => Kind::Transient,
             Self::SlotBusy { .. } | Self::SlotCreationWaits { .. } | Self::Sql { .. } => Kind::Transient,
-            Self::SlotMissing { .. } | Self::SlotLost { .. } | Self::SlotUnfit { .. } | Self::WalLevel { .. } => Kind::Permanent,
-            Self::PublicationMissing { .. } | Self::Forbidden { .. } | Self::Tls { .. } => Kind::Permanent,
+            // The next session looks the slot up, and finds out what to do.
+            Self::SlotMissing { .. } | Self::SlotLost { .. } => Kind::Transient,
+            Self::SlotUnfit { .. } | Self::WalLevel { .. } | Self::PublicationMissing { .. } => Kind::Permanent,
+            Self::Forbidden { .. } | Self::Tls { .. } => Kind::Permanent,
             Self::MessageTooLong { .. } | Self::Refused { .. } => Kind::Permanent,
             Self::Undecodable(_) | Self::Unexpected { .. } => Kind::Bug,
         }
@@ -178,7 +180,12 @@ impl Classified for ReplicationError {
                 "set sslmode, sslrootcert, sslcert and sslkey of the database URL as the server has them".to_owned()
             }
             Self::MessageTooLong { len, .. } => format!("accept messages of at least {len} bytes"),
-            Self::Disconnected { .. } | Self::Late { .. } | Self::Silent { .. } | Self::Unavailable { .. } => return None,
+            Self::Unavailable { message } => match sqlstate(message) {
+                "53300" => "raise max_wal_senders or max_connections".to_owned(),
+                "53400" => "raise max_replication_slots, or drop a slot that nobody needs".to_owned(),
+                _ => return None,
+            },
+            Self::Disconnected { .. } | Self::Late { .. } | Self::Silent { .. } => return None,
             Self::Undecodable(_) | Self::Refused { .. } | Self::Unexpected { .. } | Self::Sql { .. } => return None,
         })
     }
@@ -213,6 +220,10 @@ pub(super) fn classify(error: PgWireError, phase: Phase, settings: &StreamSettin
         PgWireError::Server(message) => classify_answer(message, phase, settings),
         PgWireError::Io(_) | PgWireError::Task(_) => ReplicationError::Disconnected { doing, source: error },
         PgWireError::Auth(message) => ReplicationError::Forbidden { role: settings.server.get_username().to_owned(), message },
+        // The crate tells a connection that broke off in the handshake like a certificate that is wrong.
+        PgWireError::Tls(ref message) if message.starts_with("TLS handshake failed") && !message.contains("certificate") => {
+            ReplicationError::Disconnected { doing, source: error }
+        }
         PgWireError::Tls(message) => ReplicationError::Tls { message },
         PgWireError::MessageTooLarge { payload_bytes: len, limit_bytes: max } => ReplicationError::MessageTooLong { len, max },
         other => ReplicationError::Unexpected { doing, message: other.to_string() },
@@ -224,8 +235,10 @@ fn classify_answer(message: String, phase: Phase, settings: &StreamSettings) -> 
     let slot = settings.slot.to_string();
     match (sqlstate(&message), phase) {
         ("55006", _) => ReplicationError::SlotBusy { slot, message },
+        // Another session has made it since it was looked up.
+        ("42710", Phase::Creating) => ReplicationError::SlotBusy { slot, message },
         ("42704", Phase::Streaming) => ReplicationError::PublicationMissing { publication: settings.publication.clone(), message },
-        ("42704", _) => ReplicationError::SlotMissing { slot },
+        ("42704", Phase::Asking | Phase::Starting) => ReplicationError::SlotMissing { slot },
         // Not in a state to be read from. Plugin, database and wal_level have been checked by then.
         ("55000" | "58P01", Phase::Starting | Phase::Streaming) => ReplicationError::SlotLost { slot, reason: message },
         ("42501" | "3D000", _) => ReplicationError::Forbidden { role: settings.server.get_username().to_owned(), message },
@@ -260,10 +273,11 @@ mod tests {
     #[case::terminated("terminating connection (SQLSTATE 57P01)", Phase::Streaming, Kind::Transient, "ended the session")]
     #[case::full("too many (SQLSTATE 53300)", Phase::Connecting, Kind::Transient, "takes none")]
     #[case::starting("the database system is starting up (SQLSTATE 57P03)", Phase::Connecting, Kind::Transient, "takes none")]
-    #[case::no_slot("does not exist (SQLSTATE 42704)", Phase::Starting, Kind::Permanent, "no replication slot place")]
+    #[case::made_by_another("already exists (SQLSTATE 42710)", Phase::Creating, Kind::Transient, "in use")]
+    #[case::no_slot("does not exist (SQLSTATE 42704)", Phase::Starting, Kind::Transient, "no replication slot place")]
     #[case::no_publication("does not exist (SQLSTATE 42704)", Phase::Streaming, Kind::Permanent, "publication fresh")]
-    #[case::lost("can no longer get changes (SQLSTATE 55000)", Phase::Starting, Kind::Permanent, "lost its place")]
-    #[case::log_removed("already removed (SQLSTATE 58P01)", Phase::Streaming, Kind::Permanent, "lost its place")]
+    #[case::lost("can no longer get changes (SQLSTATE 55000)", Phase::Starting, Kind::Transient, "lost its place")]
+    #[case::log_removed("already removed (SQLSTATE 58P01)", Phase::Streaming, Kind::Transient, "lost its place")]
     #[case::password("no (SQLSTATE 28P01)", Phase::Connecting, Kind::Permanent, "refuses the role reader")]
     #[case::right("no (SQLSTATE 42501)", Phase::Connecting, Kind::Permanent, "refuses the role reader")]
     #[case::other("out of words (SQLSTATE XX000)", Phase::Streaming, Kind::Permanent, "out of words (SQLSTATE XX000)")]
@@ -272,5 +286,16 @@ mod tests {
         let error = classified(said, phase);
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(shown), "{error}");
+    }
+
+    #[rstest]
+    #[case::broken_off("TLS handshake failed: unexpected end of file", Kind::Transient)]
+    #[case::not_trusted("TLS handshake failed: invalid peer certificate: UnknownIssuer", Kind::Permanent)]
+    #[case::not_offered("server does not support TLS (SSLRequest rejected)", Kind::Permanent)]
+    fn a_handshake_that_breaks_off_is_tried_again(#[case] said: &str, #[case] kind: Kind) {
+        let server = "postgres://reader@localhost/shop".parse().expect("a url");
+        let settings = StreamSettings::new(server, SlotName::new("place").expect("a name"), "fresh");
+        let error = classify(PgWireError::Tls(said.to_owned()), Phase::Connecting, &settings);
+        assert_eq!(error.kind(), kind, "{error}");
     }
 }

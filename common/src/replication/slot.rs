@@ -83,7 +83,7 @@ impl Session {
         &self.server
     }
 
-    /// Looks up the slot. One of another plugin, kind or database is an error.
+    /// Looks up the slot. One of another plugin, kind or database is an error, and so is one that is being made.
     pub async fn slot(&mut self) -> Result<SlotState, ReplicationError> {
         let slot = self.settings.slot.clone();
         // As JSON, because the columns differ from version to version.
@@ -119,10 +119,13 @@ impl Session {
         Ok(NewSlot { consistent_point, snapshot, snapshot_name })
     }
 
-    /// Drops the slot, which nobody may be streaming from.
+    /// Drops the slot, which nobody may be streaming from. One that is gone already is as well.
     pub async fn drop_slot(&mut self) -> Result<(), ReplicationError> {
         let sql = format!("DROP_REPLICATION_SLOT {}", self.settings.slot);
-        self.ask(Phase::Asking, &sql).await.map(|_| ())
+        match self.ask(Phase::Asking, &sql).await {
+            Ok(_) | Err(ReplicationError::SlotMissing { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Starts the stream at the slot's place: with the first commit that has not been acknowledged. The exported snapshot ends.
@@ -152,10 +155,11 @@ impl Session {
         let slot = self.settings.slot.to_string();
         let asked = beside(&self.settings, Phase::Creating, end_waiting(&self.settings, self.backend));
         match asked.await {
-            Ok(blockers) if blockers.is_empty() => {
-                ReplicationError::SlotCreationWaits { slot, waited, waits_for: "a transaction that has just ended".to_owned() }
+            Ok(blockers) => {
+                // Nobody where the last one has just ended, or where the server is slow.
+                let waits_for = if blockers.is_empty() { "no transaction any more".to_owned() } else { blockers.join("; ") };
+                ReplicationError::SlotCreationWaits { slot, waited, waits_for }
             }
-            Ok(blockers) => ReplicationError::SlotCreationWaits { slot, waited, waits_for: blockers.join("; ") },
             Err(error) => error,
         }
     }
@@ -198,13 +202,8 @@ impl SlotFacts {
             return Ok(SlotState::Lost { reason });
         }
         let confirmed = self.confirmed_flush_lsn.as_deref().and_then(|position| position.parse().ok());
-        let confirmed = confirmed.ok_or_else(|| ReplicationError::SlotUnfit {
-            slot: slot.to_owned(),
-            problem: format!(
-                "its confirmed position is {:?}: it is being made, or its making was cut off",
-                self.confirmed_flush_lsn
-            ),
-        })?;
+        let message = || format!("it is being made by process {}", self.active_pid.unwrap_or_default());
+        let confirmed = confirmed.ok_or_else(|| ReplicationError::SlotBusy { slot: slot.to_owned(), message: message() })?;
         Ok(SlotState::Ready { confirmed, holder: self.active_pid })
     }
 

@@ -1,7 +1,7 @@
 //! The library on real servers.
 
-mod catalog;
 mod cache;
+mod catalog;
 mod model;
 mod replication;
 mod row_json;

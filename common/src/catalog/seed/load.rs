@@ -130,6 +130,7 @@ async fn copy_without_indexes(
     let mut transaction = in_time(connection.begin()).await?;
     // Those of constraints stay: they refuse rows, and grow at their ends.
     let indexes = sqlx::query!(
+        // not cached: what the table has
         r#"select indexrelid::regclass::text as "name!", pg_get_indexdef(indexrelid) as "definition!" from pg_index
            where indrelid = 'public.products'::regclass and not exists (select from pg_constraint where conindid = indexrelid)"#
     );

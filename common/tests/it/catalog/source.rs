@@ -1,14 +1,17 @@
 //! `freshline.source()`, and what sessions make of it.
 
-use freshline::catalog::{ReadProof, Reads, read_pool};
+use freshline::cache::ReadProof;
+use freshline::catalog::{Reads, read_pool};
+use freshline::coherence::Source;
 use stage::servers::Shutdown;
 use stage::{Login, Stage};
 use uuid::Uuid;
 
 use super::{DEADLINE, options, session_options};
 
-async fn source(stage: &Stage) -> Option<String> {
-    stage.value("select freshline.source()").await
+async fn source(stage: &Stage) -> Option<Source> {
+    let text = stage.value::<Option<String>>("select freshline.source()").await?;
+    Some(text.parse().expect("a system identifier, a timeline and a start"))
 }
 
 async fn proof(reads: &Reads) -> ReadProof {
@@ -20,23 +23,16 @@ fn reads(stage: &Stage) -> Reads {
     Reads::new(read_pool(options(stage, Login::Warmer), &session_options()), DEADLINE)
 }
 
-/// System identifier, timeline and start of the checkpointer in µs.
-fn parts(source: &str) -> (u64, u64, u64) {
-    let parts: Vec<u64> = source.split('/').map(|part| part.parse().expect("a number")).collect();
-    let [system, timeline, start] = parts[..] else { panic!("{source} has not three parts") };
-    (system, timeline, start)
-}
-
 #[tokio::test]
 async fn a_source_is_the_system_the_timeline_and_the_start_of_the_checkpointer() {
     let stage = Stage::new().await;
-    let (system, timeline, start) = parts(&source(&stage).await.expect("a source"));
+    let Source { system, timeline, started_us: start } = source(&stage).await.expect("a source");
     assert_eq!(i64::try_from(system).ok(), Some(stage.value::<i64>("select system_identifier from pg_control_system()").await));
     assert_eq!(timeline, 1);
     let now = stage.value::<i64>("select (extract(epoch from clock_timestamp()) * 1000000)::bigint").await;
     let postmaster = stage.value::<i64>("select (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint").await;
     assert!((postmaster.cast_unsigned()..now.cast_unsigned()).contains(&start), "{postmaster} {start} {now}");
-    assert_eq!(proof(&reads(&stage)).await.source.as_deref(), source(&stage).await.as_deref());
+    assert_eq!(proof(&reads(&stage)).await.source, source(&stage).await);
 }
 
 /// After a crash of one backend the server recovers by itself, on the same timeline, and hands out transaction ids again.
@@ -51,15 +47,14 @@ async fn a_crash_restart_is_another_source() {
         .until("the crash was seen", async || stage.postgres().ready().await.is_ok() && reads.product(Uuid::nil()).await.is_ok())
         .await;
     let after = stage.until("another source", async || proof(&reads).await.source.filter(|source| *source != before)).await;
-    let ((system, timeline, start), (system_then, timeline_then, start_then)) = (parts(&before), parts(&after));
-    assert_eq!((system, timeline), (system_then, timeline_then));
-    assert!(start_then > start);
+    assert_eq!((before.system, before.timeline), (after.system, after.timeline));
+    assert!(after.started_us > before.started_us);
 }
 
 #[tokio::test]
 async fn a_session_opened_on_a_standby_has_no_source_even_after_the_promotion() {
     let stage = Stage::own().await;
-    let before = parts(&source(&stage).await.expect("a source"));
+    let before = source(&stage).await.expect("a source");
     stage.postgres().stop(Shutdown::Fast).await.expect("stopped");
     stage.postgres().home().write("data/standby.signal", "").expect("written");
     stage.postgres().start_again().await.expect("a standby");
@@ -75,6 +70,6 @@ async fn a_session_opened_on_a_standby_has_no_source_even_after_the_promotion() 
 
     assert!(stage.value::<bool>("select pg_promote()").await);
     assert_eq!(proof(&old).await.source, None, "the same session");
-    let after = parts(&proof(&reads(&stage)).await.source.expect("a source"));
-    assert_eq!((after.0, after.1), (before.0, 2));
+    let after = proof(&reads(&stage)).await.source.expect("a source");
+    assert_eq!((after.system, after.timeline), (before.system, 2));
 }

@@ -152,6 +152,20 @@ async fn an_acknowledgement_goes_out_on_an_idle_stream() {
 }
 
 #[tokio::test]
+async fn an_acknowledgement_goes_out_while_nobody_takes_events() {
+    let t = Stage::new().await;
+    t.sql("create table counted (id int); create table stalled (body text)").await;
+    let mut stream = follow(&t).await;
+    let ends = three_commits(&t, &mut stream).await;
+    t.sql("insert into stalled select repeat('x', 100000) from generate_series(1, 500)").await;
+    let stuck = "select wait_event is not distinct from 'WalSenderWriteData' from pg_stat_activity a
+                 join pg_replication_slots s on s.active_pid = a.pid where s.database = current_database()";
+    stage::until("the walsender waits for us", async || t.value::<bool>(stuck).await).await;
+    stream.stream.acknowledge(ends[2]);
+    stage::until("the slot has heard", async || confirmed(&t).await == ends[2]).await;
+}
+
+#[tokio::test]
 async fn a_position_reached_may_be_acknowledged_without_losing_a_commit() {
     let t = Stage::new().await;
     t.sql("create table counted (id int)").await;
