@@ -1,0 +1,11 @@
+//! The whole system as it is run: two API replicas, the invalidator and warm runs, as processes on real servers, over HTTP.
+
+mod degraded;
+mod drain;
+mod gap;
+mod races;
+mod random;
+#[path = "../it/support.rs"]
+#[allow(dead_code, reason = "shared with the other binary, which uses the rest")]
+mod support;
+mod town;
