@@ -60,7 +60,7 @@ impl House {
     pub async fn invalidator(&self) -> Result<Process> {
         let launch = self.stage.launch("freshline-invalidator", Login::Invalidator);
         let mut process = Process::start(launch.variable("FRESHLINE_INVALIDATOR_ADDRESS", "127.0.0.1:0"))?;
-        process.line("the change stream begins").await;
+        process.line_within(WAIT_MAX, "the change stream begins").await;
         Ok(process)
     }
 
