@@ -88,6 +88,18 @@ impl House {
             .await;
     }
 
+    /// As [`Self::drained`], for so much that it takes longer than any other condition may.
+    pub async fn drained_within(&self, bound: Duration) {
+        let position = self.stage.sql("select 1").await;
+        let mut every = tokio::time::interval(Duration::from_millis(100));
+        let applied = async {
+            while self.control().await.is_none_or(|control| control.position.get() < position) {
+                every.tick().await;
+            }
+        };
+        tokio::time::timeout(bound, applied).await.expect("all is applied in time");
+    }
+
     /// Sends one command on a connection of its own.
     pub async fn raw<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
         self.link().await.call(command).await.expect("Redis answers")
