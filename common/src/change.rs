@@ -185,6 +185,11 @@ impl Row {
         self.values.len()
     }
 
+    /// How many bytes it keeps in memory.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether it has no values.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()

@@ -49,6 +49,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// How many bytes it keeps in memory.
+    pub fn size(&self) -> usize {
+        [&self.change.before, &self.change.after].into_iter().flatten().map(|row| row.size()).sum()
+    }
+
     /// The entry: proven by the end of its commit, and never young, because it was read at no time.
     ///
     /// `None` where the change does not carry the whole row.

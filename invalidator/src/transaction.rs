@@ -9,6 +9,9 @@ use crate::plan::Image;
 /// A transaction with more dependencies than this is not held: its xid goes into the wildcard fence, and it only removes.
 pub const HELD_MAX: usize = 1_000;
 
+/// The bytes of rows that are held for one transaction, to replace entries with. Further entries are removed, and not replaced.
+const IMAGE_BYTES_MAX: usize = 4 << 20;
+
 /// What one change does to one dependency.
 #[derive(Debug, Clone)]
 pub enum Effect {
@@ -72,6 +75,7 @@ pub struct Assembler {
 struct Open {
     xid: NarrowXid,
     effects: Vec<Effect>,
+    image_bytes: usize,
     is_giant: bool,
     bumps: bool,
 }
@@ -80,7 +84,9 @@ impl Assembler {
     /// Takes one step, and adds the work that it completes.
     pub fn take(&mut self, step: Step, work: &mut Vec<Work>) {
         match (step, &mut self.open) {
-            (Step::Begin(xid), open) => *open = Some(Open { xid, effects: Vec::new(), is_giant: false, bumps: false }),
+            (Step::Begin(xid), open) => {
+                *open = Some(Open { xid, effects: Vec::new(), image_bytes: 0, is_giant: false, bumps: false })
+            }
             (Step::Touch(effect), Some(open)) => open.touch(effect, work),
             (Step::Bump, Some(open)) => open.bumps = true,
             (Step::Commit(end), open) => work.extend(open.take().map(|open| open.commit(end)).into_iter().flatten()),
@@ -100,6 +106,7 @@ impl Assembler {
 
 impl Open {
     fn touch(&mut self, effect: Effect, work: &mut Vec<Work>) {
+        let effect = self.lightened(effect);
         self.effects.push(effect);
         if self.effects.len() > HELD_MAX {
             if !std::mem::replace(&mut self.is_giant, true) {
@@ -109,8 +116,16 @@ impl Open {
         }
     }
 
+    /// A giant only removes, and no transaction holds more rows than fit.
+    fn lightened(&mut self, effect: Effect) -> Effect {
+        let Effect::Key(key, Some(image)) = effect else { return effect };
+        self.image_bytes = self.image_bytes.saturating_add(image.size());
+        let is_kept = !self.is_giant && self.image_bytes <= IMAGE_BYTES_MAX;
+        Effect::Key(key, is_kept.then_some(image))
+    }
+
     fn commit(self, end: Lsn) -> Vec<Work> {
-        let Self { xid, effects, is_giant, bumps } = self;
+        let Self { xid, effects, is_giant, bumps, .. } = self;
         if !is_giant {
             return vec![Work::Whole { xid, end, effects, bumps }];
         }
