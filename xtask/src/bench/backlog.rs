@@ -49,12 +49,13 @@ pub async fn measure(rounds: u32, changes: u32) -> Result<Vec<Row>> {
             Round { received: receive(&house, end).await?, ..applied }
         });
     }
-    Ok(rows(&measured, f64::from(changes)))
+    Ok(rows(&measured, changes))
 }
 
-fn rows(rounds: &[Round], changes: f64) -> Vec<Row> {
+fn rows(rounds: &[Round], count: u32) -> Vec<Row> {
+    let changes = f64::from(count);
     let each = |figure: &dyn Fn(&Round) -> f64| rounds.iter().map(figure).collect();
-    let micros = |cpu: Duration| cpu.as_secs_f64() * 1e6 / changes;
+    let micros = |used| cpu::micros_each(used, count as usize);
     vec![
         Row::new("backlog: rate, in rates of pg_recvlogical", "×", each(&|round| round.received / round.applied))
             .target(Target::AtLeast(0.5)),

@@ -19,6 +19,11 @@ pub fn used(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// CPU time in µs for each of `count`.
+pub fn micros_each(used: Duration, count: usize) -> f64 {
+    used.as_secs_f64() * 1e6 / count as f64
+}
+
 /// Its first number is the time on a core (the kernel's documentation of scheduler statistics).
 fn of_task(task: &Path) -> Result<u64> {
     let path = task.join("schedstat");

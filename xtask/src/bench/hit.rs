@@ -104,7 +104,7 @@ fn cost(address: SocketAddr, paths: &[String], expected: &str, server: u32, redi
         caller.ask(paths, REQUESTS_BEFORE, expected)?;
         let before = (cpu::used(server)?, cpu::used(redis)?);
         caller.ask(paths, REQUESTS, expected)?;
-        let micros = |used: std::time::Duration| used.as_secs_f64() * 1e6 / REQUESTS as f64;
+        let micros = |used| cpu::micros_each(used, REQUESTS);
         Ok(Cost { server: micros(cpu::used(server)? - before.0), redis: micros(cpu::used(redis)? - before.1) })
     };
     ensure!(REQUESTS.is_multiple_of(CONCURRENCY), "requests that are counted and not sent");

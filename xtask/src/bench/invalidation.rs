@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::cpu;
 use super::house::House;
 use super::report::{Row, Target};
 
@@ -57,14 +58,16 @@ pub async fn measure(rounds: u32) -> Result<Vec<Row>> {
     let house = House::with_products(WRITES as u64).await?;
     let invalidator = house.opened().await?;
     let ids = house.ids().await?;
-    let (mut committed, mut sent, mut rates) = (Latencies::default(), Latencies::default(), Vec::new());
+    let (mut committed, mut sent, mut rates, mut micros) = (Latencies::default(), Latencies::default(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         house.warm().await?;
         let watch = Watch::begin(&house).await?;
+        let before = cpu::used(invalidator.pid())?;
         let written = write(&house, &ids).await?;
         let last = written.iter().map(|written| written.committed).max().context("nothing was written")?;
         let first = written.iter().map(|written| written.sent).min().context("nothing was written")?;
         rates.push(written.len() as f64 / (last - first).as_secs_f64());
+        micros.push(cpu::micros_each(cpu::used(invalidator.pid())? - before, written.len()));
         let pushed = watch.first_of(&house, &ids).await?;
         committed.add(written.iter().map(|written| pushed[&written.id].saturating_duration_since(written.committed)))?;
         sent.add(written.iter().map(|written| pushed[&written.id] - written.sent))?;
@@ -76,6 +79,7 @@ pub async fn measure(rounds: u32) -> Result<Vec<Row>> {
         Row::new("invalidation: p50 after the statement was sent", "ms", sent.p50),
         Row::new("invalidation: p99 after the statement was sent", "ms", sent.p99),
         Row::new("invalidation: writes", "writes/s", rates),
+        Row::new("invalidation: CPU of the invalidator", "µs/write", micros),
     ])
 }
 

@@ -10,6 +10,7 @@ use freshline::coherence::CacheKey;
 use stage::Login;
 use tokio::process::Command;
 
+use super::cpu;
 use super::house::House;
 use super::report::{Row, Target};
 
@@ -26,20 +27,39 @@ pub async fn measure(rounds: u32) -> Result<Vec<Row>> {
     house.warm().await?;
     let keys: Vec<CacheKey> = house.ids().await?.into_iter().map(keys::product).collect();
     let commands = commands(&house, &keys).await?;
-    let (mut warmed, mut piped) = (Vec::new(), Vec::new());
+    let (mut warmed, mut piped) = (Side::default(), Side::default());
     for _ in 0..rounds {
         forget(&house, &keys).await?;
-        piped.push(keys.len() as f64 / pipe(&house, &commands).await?);
+        piped.add(&house, keys.len(), pipe(&house, &commands)).await?;
         forget(&house, &keys).await?;
-        warmed.push(house.warm().await?);
+        warmed.add(&house, keys.len(), house.warm()).await?;
     }
     drop(invalidator);
-    let ratios = warmed.iter().zip(&piped).map(|(warmed, piped)| warmed / piped).collect();
+    let ratios = warmed.rates.iter().zip(&piped.rates).map(|(warmed, piped)| warmed / piped).collect();
     Ok(vec![
         Row::new("warm: rate, in rates of redis-cli --pipe", "×", ratios).target(Target::AtLeast(0.3)),
-        Row::new("warm: warmed", "rows/s", warmed),
-        Row::new("warm: piped", "rows/s", piped),
+        Row::new("warm: warmed", "rows/s", warmed.rates),
+        Row::new("warm: piped", "rows/s", piped.rates),
+        Row::new("warm: CPU of Redis", "µs/row", warmed.redis),
+        Row::new("warm: CPU of Redis, by redis-cli", "µs/row", piped.redis),
     ])
+}
+
+/// One of the two that are compared: rows per second, and µs of Redis's CPU for a row.
+#[derive(Default)]
+struct Side {
+    rates: Vec<f64>,
+    redis: Vec<f64>,
+}
+
+impl Side {
+    async fn add(&mut self, house: &House, rows: usize, run: impl Future<Output = Result<f64>>) -> Result<()> {
+        let redis = house.stage.redis().pid().await.context("Redis is stopped")?;
+        let before = cpu::used(redis)?;
+        self.rates.push(run.await?);
+        self.redis.push(cpu::micros_each(cpu::used(redis)? - before, rows));
+        Ok(())
+    }
 }
 
 async fn forget(house: &House, keys: &[CacheKey]) -> Result<()> {
@@ -63,7 +83,7 @@ async fn commands(house: &House, keys: &[CacheKey]) -> Result<std::fs::File> {
     file.into_inner().context("writing a file")
 }
 
-/// Pipes them, and answers with the seconds that it took.
+/// Pipes them, and answers with commands per second.
 async fn pipe(house: &House, commands: &std::fs::File) -> Result<f64> {
     let mut input = commands.try_clone()?;
     input.rewind()?;
@@ -80,5 +100,6 @@ async fn pipe(house: &House, commands: &std::fs::File) -> Result<f64> {
     if !ended.status.success() || !told.contains("errors: 0") {
         bail!("redis-cli --pipe: {told}{}", String::from_utf8_lossy(&ended.stderr));
     }
-    Ok(took)
+    let replies = told.split("replies: ").nth(1).and_then(|count| count.trim().parse::<f64>().ok());
+    Ok(replies.context("redis-cli counts no replies")? / took)
 }
