@@ -117,6 +117,12 @@ impl State {
         }
     }
 
+    /// Another process comes back with all of this; of an older file nobody knows any more.
+    pub fn restart(&mut self) {
+        self.saved = None;
+        self.stripes.iter_mut().filter_map(|stripe| stripe.ctl.held_mut()).for_each(|ctl| ctl.run = RunId(1));
+    }
+
     /// Every version that a tag has.
     pub fn versions(&self) -> impl Iterator<Item = &Version> {
         self.stripes.iter().flat_map(|stripe| stripe.tags.values()).filter_map(Cell::held)

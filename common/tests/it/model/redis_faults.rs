@@ -8,7 +8,7 @@ use stage::{Login, servers::Redis};
 
 use super::{
     agree::{Play, Seen},
-    call::{Blow, Call, Reply},
+    call::{Call, Reply},
     compare::{Proof, Snap},
     intent, link,
     live::Live,
@@ -38,9 +38,7 @@ async fn a_redis_that_comes_back_from_its_file_does_what_the_model_does() {
         redis.restart_from(&file).await.expect("another process");
         let second = link(&url).await;
         assert_ne!(first.run(), second.run());
-        for at in 0..play.state.stripes.len() {
-            play.state.step(&Call::Blow(Blow::OtherRun(at)), &[], &universe);
-        }
+        play.state.restart();
         let live = Live::new(&second, &universe);
         agreed(play.look(&live).await);
         agreed(play.intents(&live, after, &mut Seen::new()).await);
