@@ -2,8 +2,8 @@
 //!
 //! Ending takes three steps, because a caller that has just sent a request on an idle connection cannot know that it is being
 //! closed. First, for as long as the lame duck lives, everything is answered with `Connection: close`: callers leave by themselves.
-//! Then whatever waits to be accepted is accepted, and nothing after it. Then idle connections are closed, and what is under way
-//! may end within the grace.
+//! Then whatever waits to be accepted is accepted, and nothing after it. Then idle connections are closed, but not one so new that its
+//! first request is still on its way; and what is under way may end within the grace.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
@@ -24,8 +24,9 @@ use crate::{config::Connections, front::Front};
 /// How long to wait where a connection cannot be accepted: no file descriptors are left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a connection that was accepted last has to show its request, which came before it was accepted.
-const LAST_WORD: Duration = Duration::from_millis(50);
+/// How long after it was accepted a connection is kept for its first request, when others are closed: its caller had no answer yet that
+/// could say `Connection: close`. On a busy machine 50 ms were not enough for a caller that connects and asks at once.
+const FIRST_WORD: Duration = Duration::from_secs(2);
 
 /// The most bytes that a head may have, and that are kept of an answer whose caller does not take it. A batch's is below 4 kB.
 const BUFFER_MAX: usize = 64 * 1024;
@@ -84,7 +85,6 @@ impl Server {
     }
 
     async fn end(mut self, deadline: Instant) {
-        sleep(LAST_WORD).await;
         self.closing.cancel();
         while let Ok(Some(ended)) = timeout_at(deadline, self.open.join_next()).await {
             report(ended);
@@ -115,20 +115,32 @@ async fn connection(stream: TcpStream, front: Front, idle: Duration, closing: Ca
         debug!("a connection was gone before it was served: {error}");
         return;
     }
-    let service = service_fn(|request: http::Request<Incoming>| front.answer(request));
+    let (accepted, asked) = (Instant::now(), Notify::new());
+    let service = service_fn(|request: http::Request<Incoming>| {
+        asked.notify_one();
+        front.answer(request)
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(BUFFER_MAX);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         biased;
         served = serving.as_mut() => served,
-        () = closing.cancelled() => {
+        () = may_close(&closing, accepted + FIRST_WORD, &asked) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
     };
     if let Err(error) = served {
         debug!("a connection ended early: {error}");
+    }
+}
+
+/// Waits until this connection may be closed as soon as it is idle: once all are, and it has asked something or had its time to.
+async fn may_close(closing: &CancellationToken, first_word: Instant, asked: &Notify) {
+    closing.cancelled().await;
+    if timeout_at(first_word, asked.notified()).await.is_err() {
+        debug!("a connection has not asked for anything");
     }
 }
 

@@ -29,9 +29,16 @@ const SOME: u64 = 300;
 /// The grace that processes have by default, and time for a busy machine to notice that they are gone.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
-/// A load balancer before the replicas: it goes to the next where nobody listens, and knows nothing else of them.
+/// How long a replica goes on accepting after it was asked to end: longer than the balancer takes to notice, on a busy machine too.
+const LAME_DUCK: (&str, &str) = ("FRESHLINE_API_LAME_DUCK_MS", "2000");
+
+/// How often the balancer asks each replica whether it is ready.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A load balancer before the replicas: it sends no more to one that says it is not ready, and goes to the next where nobody listens.
 struct Balancer {
-    replicas: Mutex<Vec<String>>,
+    /// Their addresses, and whether they are ready.
+    replicas: Mutex<Vec<(String, bool)>>,
     turn: AtomicUsize,
     answered: AtomicU64,
     /// Requests that broke; only a replica that is killed may break any.
@@ -42,7 +49,7 @@ struct Balancer {
 impl Balancer {
     fn before(replicas: &[Api]) -> Self {
         Self {
-            replicas: Mutex::new(replicas.iter().map(|api| api.address().to_owned()).collect()),
+            replicas: Mutex::new(replicas.iter().map(|api| (api.address().to_owned(), true)).collect()),
             turn: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
             broken: AtomicU64::new(0),
@@ -51,15 +58,35 @@ impl Balancer {
     }
 
     fn add(&self, api: &Api) {
-        self.replicas.lock().unwrap_or_else(PoisonError::into_inner).push(api.address().to_owned());
+        self.replicas().push((api.address().to_owned(), true));
     }
 
-    /// The replicas, another one first each time.
+    fn replicas(&self) -> std::sync::MutexGuard<'_, Vec<(String, bool)>> {
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the replicas whether they are ready, over and over.
+    async fn look(&self) {
+        let (client, mut pace) = (Client::new(), tokio::time::interval(LOOK_EVERY));
+        while !self.over.load(SeqCst) {
+            pace.tick().await;
+            let addresses: Vec<_> = self.replicas().iter().map(|(address, _)| address.clone()).collect();
+            for (at, address) in addresses.iter().enumerate() {
+                let answer = client.get(format!("http://{address}/readyz")).send().await;
+                self.replicas()[at].1 = answer.is_ok_and(|answer| answer.status() == StatusCode::OK);
+            }
+        }
+    }
+
+    /// The replicas that are ready, another one first each time; all of them where none is.
     fn in_turn(&self) -> Vec<String> {
-        let mut replicas = self.replicas.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut replicas = self.replicas().clone();
+        if replicas.iter().any(|(_, is_ready)| *is_ready) {
+            replicas.retain(|(_, is_ready)| *is_ready);
+        }
         let first = self.turn.fetch_add(1, Relaxed) % replicas.len();
         replicas.rotate_left(first);
-        replicas
+        replicas.into_iter().map(|(address, _)| address).collect()
     }
 
     /// One request; the body of its answer, or nothing where the connection broke.
@@ -106,7 +133,7 @@ impl Balancer {
                 }
             }
         };
-        join_all((0..CALLERS).map(caller)).await;
+        futures::join!(join_all((0..CALLERS).map(caller)), self.look());
     }
 
     async fn some_answers(&self) {
@@ -132,7 +159,7 @@ async fn paths(town: &Town) -> Vec<String> {
 
 #[tokio::test]
 async fn replicas_are_replaced_one_by_one_and_no_request_fails() {
-    let mut town = Town::new().await;
+    let mut town = Town::with(&[LAME_DUCK]).await;
     let paths = paths(&town).await;
     let balancer = Balancer::before(&town.replicas);
     let replacing = async {

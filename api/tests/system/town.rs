@@ -35,6 +35,11 @@ impl Town {
         Self::on(Stage::new().await, &[], &[]).await
     }
 
+    /// As [`Self::new`], the replicas with these settings.
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::on(Stage::new().await, &[], settings).await
+    }
+
     /// On a Postgres of its own, with these rules cut out of the scripts for all processes.
     pub async fn own_without(rules: &[&str]) -> Self {
         Self::on(Stage::own().await, rules, &[]).await
