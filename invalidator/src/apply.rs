@@ -232,7 +232,8 @@ impl Applier {
         loop {
             let link = self.link().await?;
             let state = &self.states[index];
-            let Some(generation) = state.generation else { return Ok(()) }; // the next open makes a new one
+            // Without its fences a stripe takes nothing, and yet serves what it has while its control record stands.
+            let Some(generation) = state.generation else { return self.close(index).await };
             let stripe = state.stripe;
             let applied = Applied { generation: Some(generation), xid, end };
             match self.scripts(&link).bump(stripe, new, applied).await {
