@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::ServerUser;
 
-/// The oldest Postgres that will do: 14 is the first whose logical decoding streams without holding whole transactions back.
+/// The oldest Postgres that Freshline supports.
 pub(crate) const POSTGRES_MAJOR_MIN: u32 = 14;
 
-/// The oldest Redis that will do: 7 is the first with the ACLs and function flags (`allow-oom`) that the scripts rely on.
+/// The oldest Redis that Freshline supports: 7 is the first whose scripts have flags, and `apply` needs `allow-oom`.
 pub(crate) const REDIS_MAJOR_MIN: u32 = 7;
 
 /// Where distributions put one directory per version of Postgres; PGDG's packages use the same one on Debian and Ubuntu.
