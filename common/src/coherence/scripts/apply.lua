@@ -42,10 +42,10 @@ local function apply_key(lease, value, image)
       removed = removed + redis.call('DEL', value)
     end
   end
-  local l = redis.pcall('HMGET', lease, 'xids', 'hi')
-  if l[1] then
-    redis.call('HSET', lease, 'xids', l[1] .. packed) -- rule: a live lease is told of the change
-    if number(l[2]) < commit_end then redis.call('HSET', lease, 'hi', struct.pack('<I8', commit_end)) end
+  local held = redis.pcall('GETRANGE', lease, 0, 58)
+  if type(held) == 'string' and lease_of(held) then
+    redis.call('APPEND', lease, packed) -- rule: a live lease is told of the change
+    if number(string.sub(held, 36, 43)) < commit_end then redis.call('SETRANGE', lease, 35, struct.pack('<I8', commit_end)) end
   end
 end
 

@@ -6,6 +6,8 @@
 --   xids     each xid u64
 --   entry    format u8 = 1, flags u8 (1: the proof is an LSN), running u16, id 16, gen 16, xmin or lsn u64, xmax u64, read_at u64,
 --            then each running xid u64; what follows is not read here
+--   lease    format u8 = 1, running u16, token 16, gen 16, hi u64, then the snapshot: xmin u64, xmax u64, each running xid u64; then
+--            xids: what the snapshot does not see and the lease has been told of, which grows at its end
 
 local function text(key)            -- a string, or nil where the key is absent or of another type
   local value = redis.pcall('GET', key)
@@ -58,7 +60,7 @@ local function includes(snap, other)  -- whether snap sees all that other sees
 end
 
 local function hidden(xids, snap)   -- those of the xids that the snapshot does not see
-  if not xids then return '' end
+  if not xids or xids == '' then return '' end
   local left = {}
   for i = 1, #xids, 8 do
     if not visible(struct.unpack('<I8', xids, i), snap) then left[#left + 1] = string.sub(xids, i, i + 7) end
@@ -72,6 +74,10 @@ local function entry_id(head) return string.sub(head, 5, 20) end
 local function head_of(key)         -- the 60 fixed bytes of an entry, or nil where there is none that this version reads
   local head = redis.pcall('GETRANGE', key, 0, 59)
   if type(head) == 'string' and #head == 60 and string.byte(head, 1) == 1 then return head end
+end
+
+local function lease_of(packed)     -- what stands under a lease's key as MGET tells it, or nil where that is no lease of this version
+  if packed and #packed >= 59 and string.byte(packed, 1) == 1 then return packed end
 end
 
 local function raise_hi(fences, at_least)

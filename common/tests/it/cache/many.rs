@@ -29,7 +29,7 @@ async fn a_mixture_is_answered_in_the_order_of_its_keys(#[case] stripes: u16) {
     let there = [keys[1].clone(), keys[3].clone()];
     unfailing(cache.get_many(&there, &Want::default(), |_| postgres.load_many(vec![1, 3])).await);
     rig.put(&rig.stripes.value(&keys[4]), b"garbage").await;
-    rig.redis.run::<()>(&["HSET", &rig.stripes.lease(&keys[5]), "token", "another"]).await.expect("leased");
+    rig.lease_to_another(&keys[5]).await;
     let found = read_many(&cache, &keys, &postgres).await;
     let texts: Vec<_> = found.iter().map(Told::text).collect();
     assert_eq!(texts, [Some("v0"), Some("v1"), Some("v2"), Some("v3"), Some("v4"), Some("v5")]);
@@ -91,7 +91,7 @@ async fn warming_fills_what_is_missing_and_leaves_what_is_there() {
     let (rig, postgres) = (Rig::open().await, Postgres::with("v"));
     let (cache, keys) = (rig.cache(), keys(250));
     read(&cache, &keys[7], &postgres).await;
-    rig.redis.run::<()>(&["HSET", &rig.stripes.lease(&keys[8]), "token", "another"]).await.expect("leased");
+    rig.lease_to_another(&keys[8]).await;
     let warmed = unfailing(cache.warm(&keys, |at| postgres.load_many(at)).await);
     for (at, outcome) in warmed.iter().enumerate() {
         let expected = match at {

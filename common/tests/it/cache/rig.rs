@@ -13,8 +13,8 @@ use bytes::Bytes;
 use freshline::{
     cache::{Cache, CacheError, Found, Loaded, Origin, ReadProof, Settings, Want},
     coherence::{
-        Applied, CacheKey, Generation, Link, Links, Lsn, Open, Opening, Progress, RedisTime, Scripts, Source, Stripe, Stripes, Tag,
-        TagVersion, Token, Touched, Xid,
+        Applied, CacheKey, Generation, Lease, LeaseToken, Link, Links, Lsn, Open, Opening, Progress, RedisTime, Scripts, Source, Stripe,
+        Stripes, Tag, TagVersion, Token, Touched, Wanted, Xid,
     },
 };
 use stage::{
@@ -151,6 +151,14 @@ impl Rig {
         let scripts = Scripts::new(&link, &self.stripes);
         let applied = Applied { generation: self.generation(stripe).await, xid: self::xid(xid), end: lsn(xid) };
         scripts.send(&[scripts.apply(stripe, applied, &[touched])]).await.expect("applied");
+    }
+
+    /// Leases a key to another process, which then does nothing with it.
+    pub async fn lease_to_another(&self, key: &CacheKey) {
+        let link = self.applier().await;
+        let wanted = Wanted { key, seen: None, token: LeaseToken::random() };
+        let granted = Scripts::new(&link, &self.stripes).lease(self.stripes.of(key.as_str()), &[wanted], Duration::from_secs(60)).await;
+        assert_eq!(granted.expect("an answer").expect("open").outcomes, [Lease::Granted]);
     }
 
     /// How often Redis has been sent this command.

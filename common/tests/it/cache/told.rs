@@ -2,7 +2,7 @@
 
 use freshline::{
     cache::{FillOutcome, Want},
-    coherence::{LeaseToken, Tag},
+    coherence::Tag,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
@@ -82,8 +82,7 @@ async fn reads_leases_loads_and_fills_are_counted_by_what_became_of_them() {
     counted("freshline_reads_total{outcome=\"garbled\"} 1");
     counted("freshline_fills_total{outcome=\"old\"} 1");
 
-    let lease = LeaseToken::random().to_string();
-    rig.redis.run::<()>(&["HSET", &rig.stripes.lease(&key("rows:2")), "token", &lease]).await.expect("leased");
+    rig.lease_to_another(&key("rows:2")).await;
     let impatient = freshline::cache::Settings { busy_wait: std::time::Duration::from_millis(10), ..super::rig::settings() };
     let cache = metrics::with_local_recorder(&recorder, || rig.cache_with(impatient));
     read(&cache, &key("rows:2"), &postgres).await;

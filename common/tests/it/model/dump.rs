@@ -135,14 +135,14 @@ fn fences(raw: &Raw, deps: &[Dep]) -> Option<Fences> {
 }
 
 fn lease(raw: &Raw) -> Option<Lease> {
-    let fields = hash(raw)?;
-    Some(Lease {
-        token: universe::token_of(fields.get(&b"token"[..])?.first_chunk()?)?,
-        generation: universe::generation_of(fields.get(&b"gen"[..])?.first_chunk()?)?,
-        snap: snap(fields.get(&b"snap"[..])?)?,
-        xids: xids(fields.get(&b"xids"[..]).copied().unwrap_or_default())?,
-        hi: packed_number(fields.get(&b"hi"[..])?)?,
-    })
+    let mut fields = string(raw)?;
+    let _format = fields.take::<1>().filter(|format| *format == [1])?;
+    let running = u16::from_le_bytes(fields.take()?);
+    let token = universe::token_of(&fields.take()?)?;
+    let generation = universe::generation_of(&fields.take()?)?;
+    let (hi, xmin, xmax) = (fields.number()?, fields.number()?, fields.number()?);
+    let xip = fields.numbers(running.into())?.into_iter().collect();
+    Some(Lease { token, generation, snap: Snap { xmin, xmax, xip }, xids: xids(fields.0)?, hi })
 }
 
 fn version(raw: &Raw) -> Option<Version> {
