@@ -1,6 +1,6 @@
 //! The process put together: what requests are answered with, and the tasks that run beside them.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use freshline::{
@@ -8,6 +8,7 @@ use freshline::{
     cache::Cache,
     catalog::{Reads, SessionOptions, Writes, read_pool, write_pool},
     coherence::{LinkKeeper, Links},
+    server::{Limits, serve},
     shutdown::Tasks,
     telemetry::Metrics,
 };
@@ -16,11 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::{Body, Config, Connections, Database},
+    config::{Body, Config, Database},
     front::Front,
     health::{Postgres, Watch},
     routes,
-    serve::serve,
 };
 
 /// What a request is answered with.
@@ -41,7 +41,7 @@ pub struct Services {
 pub struct App {
     listener: TcpListener,
     front: Front,
-    connections: Connections,
+    limits: Limits,
     keeper: LinkKeeper,
     metrics: Metrics,
     watch: Watch,
@@ -51,7 +51,7 @@ pub struct App {
 impl App {
     /// Binds the port, and prepares the rest. Neither Redis nor Postgres has to be there: both are connected when they are.
     pub async fn build(config: Config, stop: &CancellationToken) -> Result<Self> {
-        let Config { shared, address, connections, body, database, redis_deadline, cache } = config;
+        let Config { shared, address, limits, body, database, redis_deadline, cache } = config;
         let metrics = Metrics::install()?;
         let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
         let (links, keeper) = Links::new(redis, redis_deadline);
@@ -68,32 +68,23 @@ impl App {
         let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
         info!("listening on {}", listener.local_addr()?);
         let front = Front::new(router, readiness);
-        Ok(Self { listener, front, connections, keeper, metrics, watch, stop: stop.clone() })
+        Ok(Self { listener, front, limits, keeper, metrics, watch, stop: stop.clone() })
     }
 
     /// Starts every task; the set owns them. Those that requests need outlive the last request.
     pub fn spawn(self) -> Tasks {
-        let Self { listener, front, connections, keeper, metrics, watch, stop } = self;
+        let Self { listener, front, limits, keeper, metrics, watch, stop } = self;
         let served = CancellationToken::new();
         let mut tasks = Tasks::new();
-        tasks.spawn("the upkeep of metrics", endless(metrics.upkeep(served.clone())));
-        tasks.spawn("the connection to Redis", endless(keeper.run(served.clone())));
-        tasks.spawn("the watch over Redis and Postgres", endless(watch.run(served.clone())));
-        tasks.spawn(
-            "the server",
-            endless(async move {
-                let _served = served.drop_guard();
-                serve(listener, front, connections, stop).await;
-            }),
-        );
+        tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(served.clone()));
+        tasks.spawn_sure("the connection to Redis", keeper.run(served.clone()));
+        tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
+        tasks.spawn_sure("the server", async move {
+            let _served = served.drop_guard();
+            serve(listener, front, limits, stop).await;
+        });
         tasks
     }
-}
-
-/// A task that cannot fail.
-async fn endless(task: impl Future<Output = ()>) -> Result<(), Infallible> {
-    task.await;
-    Ok(())
 }
 
 impl Database {

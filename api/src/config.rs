@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use freshline::{
     cache,
     config::{Description, Faults, MAX_STALENESS, Reader, Setting, Shared, Vars},
+    server::Limits,
 };
 
 const ADDRESS: Setting<SocketAddr> = Setting::address("API_ADDRESS", "Where the API listens.").or("127.0.0.1:8080");
@@ -26,6 +27,9 @@ const BODY_MAX: Setting<usize> =
 
 const BODY: Setting<Duration> =
     Setting::millis("API_BODY_MS", 100..=600_000, "How long the body of a write may take to come.").or("10000");
+
+/// On a busy machine 50 ms were not enough for a caller that connects and asks at once.
+const FIRST_WORD: Duration = Duration::from_secs(2);
 
 const LAME_DUCK: Setting<Duration> = Setting::millis(
     "API_LAME_DUCK_MS",
@@ -87,7 +91,7 @@ pub struct Config {
     /// Where to listen.
     pub address: SocketAddr,
     /// The connections.
-    pub connections: Connections,
+    pub limits: Limits,
     /// The bodies of writes.
     pub body: Body,
     /// Postgres.
@@ -96,19 +100,6 @@ pub struct Config {
     pub redis_deadline: Duration,
     /// The cache.
     pub cache: cache::Settings,
-}
-
-/// How callers are connected.
-#[derive(Debug, Clone, Copy)]
-pub struct Connections {
-    /// How many at a time.
-    pub max: usize,
-    /// How long one may take until the head of its next request is there.
-    pub idle: Duration,
-    /// How long requests are still accepted after SIGTERM.
-    pub lame_duck: Duration,
-    /// How long they may take to end, that included.
-    pub grace: Duration,
 }
 
 /// What a body may be.
@@ -168,14 +159,20 @@ impl Config {
         let body = Body::read(&mut read);
         let database = Database::read(&mut read);
         let cache = cache_settings(&mut read);
-        let connections = (read.get(&CONNECTIONS_MAX), read.get(&IDLE), lame_duck(&mut read, shared.as_ref()));
+        let limits = (read.get(&CONNECTIONS_MAX), read.get(&IDLE), lame_duck(&mut read, shared.as_ref()));
         read.finish(|| {
-            let (shared, (max, idle, lame_duck)) = (shared?, connections);
-            let connections = Connections { max: max?, idle: idle?, lame_duck: lame_duck?, grace: shared.grace };
+            let (shared, (connections, idle, lame_duck)) = (shared?, limits);
+            let limits = Limits {
+                connections: connections?,
+                idle: idle?,
+                lame_duck: lame_duck?,
+                first_word: FIRST_WORD,
+                grace: shared.grace,
+            };
             Some(Self {
                 shared,
                 address: address?,
-                connections,
+                limits,
                 body: body?,
                 database: database?,
                 redis_deadline: redis_deadline?,

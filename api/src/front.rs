@@ -15,11 +15,13 @@ use std::{
 
 use axum::{
     Router,
+    body::Body,
     response::{IntoResponse, Response},
 };
-use freshline::admin::Readiness;
+use freshline::{admin::Readiness, server::Answers};
 use futures::FutureExt;
 use http::{HeaderValue, Request, StatusCode, header};
+use hyper::body::Incoming;
 use tower::Service;
 
 use crate::{
@@ -42,14 +44,7 @@ impl Front {
         Self { router, meter: Meter::new(), is_draining: Arc::default(), readiness }
     }
 
-    /// From now on the process is not ready, and every connection is closed after its answer.
-    pub fn drain(&self) {
-        self.readiness.unready("not ending", "it was asked to end");
-        self.is_draining.store(true, Relaxed);
-    }
-
-    /// Answers one request. Never fails: what goes wrong is an answer too.
-    pub async fn answer<B>(&self, request: Request<B>) -> Result<Response, std::convert::Infallible>
+    async fn respond<B>(&self, request: Request<B>) -> Response
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -68,7 +63,21 @@ impl Front {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         counted.answered(response.status(), begun.elapsed());
-        Ok(response)
+        response
+    }
+}
+
+impl Answers for Front {
+    type Body = Body;
+
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        self.respond(request).await
+    }
+
+    /// From now on the process is not ready, and every connection is closed after its answer.
+    fn drain(&self) {
+        self.readiness.unready("not ending", "it was asked to end");
+        self.is_draining.store(true, Relaxed);
     }
 }
 
@@ -92,7 +101,7 @@ mod tests {
 
     async fn answer(router: Router) -> (Response<()>, String) {
         let front = Front::new(router, Readiness::new());
-        let Ok(response) = front.answer(Request::get("/").body(Body::empty()).expect("a request")).await;
+        let response = front.respond(Request::get("/").body(Body::empty()).expect("a request")).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
         (Response::from_parts(parts, ()), String::from_utf8(body.to_vec()).expect("UTF-8"))

@@ -22,7 +22,6 @@ mod problem;
 mod product;
 mod read;
 mod routes;
-mod serve;
 mod write;
 
 #[global_allocator]

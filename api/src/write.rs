@@ -9,7 +9,7 @@ use axum::{
 };
 use freshline::{
     catalog::{DatabaseError, WriteError, Written},
-    coherence::{ETag, Token},
+    coherence::ETag,
     fault::{Classified, Kind},
     telemetry::chain,
 };
@@ -83,11 +83,8 @@ fn answer(written: &Written, status: StatusCode, body: Stream) -> Response {
 /// The token of a write, or none where Postgres could not be asked for it any more: the write itself is committed, and to call it
 /// failed would be wrong.
 fn token(written: &Written) -> Option<HeaderValue> {
-    match &written.proof {
-        Ok(proof) => {
-            let source = proof.source.parse().ok()?;
-            HeaderValue::try_from(Token { source, xid: proof.xid, lsn: proof.lsn }.to_string()).ok()
-        }
+    match &written.token {
+        Ok(token) => HeaderValue::try_from(token.to_string()).ok(),
         Err(error) => {
             warn!("a write was committed and answered without a token: {}", chain(error));
             None

@@ -1,22 +1,33 @@
-//! What a process tells those who run it, over HTTP: `/metrics`, `/livez`, `/readyz`; and the server that serves it.
+//! What a process tells those who run it, over HTTP: `/metrics`, `/livez`, `/readyz`.
 
 mod readiness;
 mod router;
-mod serve;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
-use axum::Router;
+use axum::{Router, body::Body, response::Response};
+use http::Request;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 pub use readiness::{Readiness, Reason, Status};
 pub use router::router;
-pub use serve::{Limits, serve};
 
 use crate::{
     fault::{Classified, Kind},
+    server::{Answers, Limits, serve},
     telemetry::Metrics,
+};
+
+/// For a handful of scrapers and probes. They may be cut at the end: nothing is lost with them.
+const LIMITS: Limits = Limits {
+    connections: 32,
+    idle: Duration::from_secs(30),
+    lame_duck: Duration::ZERO,
+    first_word: Duration::ZERO,
+    grace: Duration::from_secs(2),
 };
 
 /// A worker's own port, bound.
@@ -61,8 +72,22 @@ impl Admin {
         self.listener.local_addr()
     }
 
-    /// Serves the pages until `stop`. See [`serve`].
-    pub async fn serve(self, stop: CancellationToken) -> io::Result<()> {
-        serve(self.listener, self.pages, Limits::ADMIN, stop).await
+    /// Serves the pages until `stop`.
+    pub async fn serve(self, stop: CancellationToken) {
+        serve(self.listener, Pages(self.pages), LIMITS, stop).await;
     }
+}
+
+#[derive(Clone)]
+struct Pages(Router);
+
+impl Answers for Pages {
+    type Body = Body;
+
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        let Ok(response) = self.0.clone().call(request).await;
+        response
+    }
+
+    fn drain(&self) {}
 }

@@ -6,7 +6,7 @@
 //! - [`cache`] is what a service calls: get or load one value, many, a list; tokens; the staleness bound;
 //! - [`change`] and [`replication`] bring changes in; [`rules`] maps them to dependencies;
 //! - [`catalog`] is the reference application's product and its queries;
-//! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`admin`] are what every process needs around that.
+//! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`] are what every process needs around that.
 
 pub mod admin;
 pub mod cache;
@@ -19,5 +19,6 @@ pub mod replication;
 pub mod retry;
 pub mod row_json;
 pub mod rules;
+pub mod server;
 pub mod shutdown;
 pub mod telemetry;

@@ -78,6 +78,14 @@ impl Tasks {
         self.names.insert(handle.id(), name);
     }
 
+    /// Starts a task that cannot fail.
+    pub fn spawn_sure(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(name, async {
+            task.await;
+            Ok::<_, std::convert::Infallible>(())
+        });
+    }
+
     /// The next task that ends, or `None` where none is left. May be dropped at its `.await`.
     pub async fn join_next(&mut self) -> Option<Ended> {
         let (id, outcome) = match self.running.join_next_with_id().await? {

@@ -73,10 +73,10 @@ impl App {
     pub fn spawn(self) -> Tasks {
         let Self { admin, readiness, metrics, keeper, poller, sessions, settings, rules, stop } = self;
         let mut tasks = Tasks::new();
-        tasks.spawn("the admin port", admin.serve(stop.clone()));
-        tasks.spawn("the upkeep of metrics", endless(metrics.upkeep(stop.clone())));
-        tasks.spawn("the connection to Redis", endless(keeper.run(stop.clone())));
-        tasks.spawn("the poller", endless(poller.run(stop.clone())));
+        tasks.spawn_sure("the admin port", admin.serve(stop.clone()));
+        tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(stop.clone()));
+        tasks.spawn_sure("the connection to Redis", keeper.run(stop.clone()));
+        tasks.spawn_sure("the poller", poller.run(stop.clone()));
         tasks.spawn("the applier", async move {
             let asked = retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await;
             match asked {
@@ -88,12 +88,6 @@ impl App {
         });
         tasks
     }
-}
-
-/// A task that cannot fail.
-async fn endless(task: impl Future<Output = ()>) -> Result<()> {
-    task.await;
-    Ok(())
 }
 
 /// An error that says in its text what mends it, for whoever reads how the process ended.

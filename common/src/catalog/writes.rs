@@ -13,9 +13,8 @@ use uuid::Uuid;
 use super::error::{DatabaseError, WriteError};
 use super::price::Price;
 use super::product::{Product, Texts, texts};
-use super::proof::WriteProof;
 use super::refusal::{refused, without_nul};
-use crate::coherence::Xid;
+use crate::coherence::{Token, Xid};
 
 /// Writes products, on sessions of [`write_pool`](super::write_pool).
 #[derive(Debug, Clone)]
@@ -68,7 +67,7 @@ pub struct Written {
     /// The product as it is now, or as it was before it was deleted.
     pub product: Product,
     /// What a reader has to see in order to see this write; or why nobody could be asked, after the commit.
-    pub proof: Result<WriteProof, DatabaseError>,
+    pub token: Result<Token, DatabaseError>,
 }
 
 /// What a write's statement answers with.
@@ -194,19 +193,19 @@ impl Writes {
         };
         let (mut session, rows) = timeout(self.deadline, write).await.map_err(|_| DatabaseError::Silent(self.deadline))??;
         let Some(written) = rows.into_iter().next() else { return Ok(None) };
-        let proof = timeout(self.deadline, prove(&mut session, &written.xid)).await;
+        let token = timeout(self.deadline, prove(&mut session, &written.xid)).await;
         let product = written.row.product().map_err(unexpected)?.ok_or_else(|| unexpected("a write without a row"))?;
-        Ok(Some(Written { product, proof: proof.unwrap_or(Err(DatabaseError::Silent(self.deadline))) }))
+        Ok(Some(Written { product, token: token.unwrap_or(Err(DatabaseError::Silent(self.deadline))) }))
     }
 }
 
 /// What a reader has to see in order to see the transaction that this session has just committed.
-async fn prove(session: &mut PgConnection, xid: &str) -> Result<WriteProof, DatabaseError> {
+async fn prove(session: &mut PgConnection, xid: &str) -> Result<Token, DatabaseError> {
     // not cached: it is the proof of a write.
     let after = sqlx::query!(r#"select pg_current_wal_insert_lsn()::text as "lsn!", freshline.source() as source"#);
     let after = after.fetch_one(session).await?;
-    Ok(WriteProof {
-        source: after.source.ok_or(DatabaseError::Nameless)?.into(),
+    Ok(Token {
+        source: after.source.ok_or(DatabaseError::Nameless)?.parse().map_err(unexpected)?,
         xid: xid.parse().ok().and_then(Xid::new).ok_or_else(|| unexpected("a transaction id above 2^53"))?,
         lsn: after.lsn.parse().map_err(unexpected)?,
     })

@@ -195,7 +195,7 @@ async fn an_up_that_was_killed_is_no_obstacle_to_the_next() {
 async fn a_taken_port_is_passed_over_and_said_so() {
     let place = Place::new(None);
     // Another test's `up` may have it for a while.
-    let taken = until(PATIENCE, "port 8080", async || std::net::TcpListener::bind("127.0.0.1:8080").ok()).await;
+    let taken = until("port 8080 is free", async || std::net::TcpListener::bind("127.0.0.1:8080").ok()).await;
     let mut up = place.up(&["--api", "1"]).await;
     assert_ne!(place.member("api-1")["address"], "127.0.0.1:8080");
     up.line("another program listens on port 8080").await;

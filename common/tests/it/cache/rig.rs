@@ -13,8 +13,8 @@ use bytes::Bytes;
 use freshline::{
     cache::{Cache, CacheError, Found, Loaded, Origin, ReadProof, Settings, Want},
     coherence::{
-        Applied, CacheKey, Generation, Lease, LeaseToken, Link, Links, Lsn, Open, Opening, Progress, RedisTime, Scripts, Source, Stripe,
-        Stripes, Tag, TagVersion, Token, Touched, Wanted, Xid,
+        Applied, CacheKey, Generation, Lease, LeaseToken, Link, Links, Lsn, Open, Opening, Progress, RedisTime, Scripts, Source,
+        Stripe, Stripes, Tag, TagVersion, Token, Touched, Wanted, Xid,
     },
 };
 use stage::{
@@ -157,7 +157,8 @@ impl Rig {
     pub async fn lease_to_another(&self, key: &CacheKey) {
         let link = self.applier().await;
         let wanted = Wanted { key, seen: None, token: LeaseToken::random() };
-        let granted = Scripts::new(&link, &self.stripes).lease(self.stripes.of(key.as_str()), &[wanted], Duration::from_secs(60)).await;
+        let granted =
+            Scripts::new(&link, &self.stripes).lease(self.stripes.of(key.as_str()), &[wanted], Duration::from_secs(60)).await;
         assert_eq!(granted.expect("an answer").expect("open").outcomes, [Lease::Granted]);
     }
 

@@ -67,7 +67,7 @@ async fn a_read_sees_what_its_snapshot_sees() {
     let stage = Stage::new().await;
     let (reads, writes) = (reads(&stage), writes(&stage));
     let written = writes.insert(&super::lamp()).await.expect("written");
-    let xid = written.proof.expect("a proof").xid;
+    let xid = written.token.expect("a token").xid;
     let after = reads.product(written.product.id).await.expect("a read");
     assert!(after.proof.snapshot.sees(xid) && after.value.is_some());
 

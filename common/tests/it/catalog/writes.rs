@@ -1,6 +1,7 @@
 //! Writes, and what they prove.
 
-use freshline::catalog::{DatabaseError, NewProduct, ProductPatch, WriteError, WriteProof, Writes, Written, write_pool};
+use freshline::catalog::{DatabaseError, NewProduct, ProductPatch, WriteError, Writes, Written, write_pool};
+use freshline::coherence::Token;
 use freshline::fault::{Classified, Kind};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -13,12 +14,12 @@ fn body(written: &Written) -> Value {
     serde_json::from_slice(&written.product.body).expect("JSON")
 }
 
-fn proof(written: &Written) -> &WriteProof {
-    written.proof.as_ref().expect("a proof")
+fn token(written: &Written) -> &Token {
+    written.token.as_ref().expect("a token")
 }
 
 #[tokio::test]
-async fn each_write_answers_with_the_row_and_its_proof() {
+async fn each_write_answers_with_the_row_and_its_token() {
     let stage = Stage::new().await;
     let (reads, writes) = (reads(&stage), writes(&stage));
     let inserted = writes.insert(&lamp()).await.expect("written");
@@ -42,11 +43,11 @@ async fn each_write_answers_with_the_row_and_its_proof() {
     assert_eq!(after.value, None);
     let writes = [&inserted, &patched, &updated, &deleted];
     for written in writes {
-        assert_eq!(Some(&*proof(written).source), source.as_deref());
-        assert!(after.proof.snapshot.sees(proof(written).xid));
+        assert_eq!(Some(token(written).source.to_string()), source);
+        assert!(after.proof.snapshot.sees(token(written).xid));
     }
     for pair in writes.windows(2) {
-        assert!(proof(pair[0]).xid < proof(pair[1]).xid && proof(pair[0]).lsn < proof(pair[1]).lsn);
+        assert!(token(pair[0]).xid < token(pair[1]).xid && token(pair[0]).lsn < token(pair[1]).lsn);
     }
 }
 
@@ -59,8 +60,8 @@ async fn the_position_of_a_write_lies_above_its_commit() {
     let below = format!(
         "select count(*) from pg_logical_slot_peek_changes('{}', '{}', null) where data like 'COMMIT {}'",
         stage.name(),
-        proof(&written).lsn,
-        proof(&written).xid
+        token(&written).lsn,
+        token(&written).xid
     );
     assert_eq!(stage.value::<i64>(&below).await, 1);
 }
@@ -70,7 +71,7 @@ async fn the_xid_of_a_write_is_that_of_its_row() {
     let stage = Stage::new().await;
     let written = writes(&stage).insert(&lamp()).await.expect("written");
     let xmin = stage.value::<i64>("select xmin::text::bigint from products").await;
-    assert_eq!(i64::try_from(proof(&written).xid.get()).ok(), Some(xmin), "this server has not wrapped around");
+    assert_eq!(i64::try_from(token(&written).xid.get()).ok(), Some(xmin), "this server has not wrapped around");
 }
 
 #[tokio::test]
@@ -210,7 +211,7 @@ async fn a_write_without_a_source_is_told_as_written_and_unproven() {
     let stage = Stage::new().await;
     stage.sql("create or replace function freshline.source() returns text language sql as 'select null::text'").await;
     let written = writes(&stage).insert(&lamp()).await.expect("written");
-    let unproven = written.proof.expect_err("no source");
+    let unproven = written.token.expect_err("no source");
     assert_eq!(unproven.kind(), Kind::Permanent);
     assert!(unproven.remedy().is_some_and(|remedy| remedy.contains("pg_read_all_stats")));
 }

@@ -1,28 +1,49 @@
 //! The server under those who ask too much, too slowly, or while it ends.
 
-use axum::routing::get;
+use axum::{Router, body::Body, routing::get};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Notify,
     task::JoinHandle,
 };
+use tower::Service;
 
 use super::*;
 
-const LIMITS: Limits = Limits { connections: 2, header_read: Duration::from_secs(60) };
+const LIMITS: Limits = Limits {
+    connections: 2,
+    idle: Duration::from_secs(60),
+    lame_duck: Duration::ZERO,
+    first_word: Duration::ZERO,
+    grace: Duration::from_secs(60),
+};
 
-/// A server of its own on a port of its own.
-struct Server {
-    address: std::net::SocketAddr,
-    stop: CancellationToken,
-    task: JoinHandle<io::Result<()>>,
+#[derive(Clone)]
+struct App(Router);
+
+impl Answers for App {
+    type Body = Body;
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let Ok(response) = self.0.clone().call(request).await;
+        response
+    }
+
+    fn drain(&self) {}
 }
 
-impl Server {
+/// A server of its own on a port of its own.
+struct Running {
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
     async fn start(app: Router, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-        let task = tokio::spawn(serve(listener, app, limits, stop.clone()));
+        let task = tokio::spawn(serve(listener, App(app), limits, stop.clone()));
         Self { address, stop, task }
     }
 
@@ -32,7 +53,7 @@ impl Server {
 
     async fn end(self) {
         self.stop.cancel();
-        self.task.await.expect("no panic").expect("no error");
+        self.task.await.expect("no panic");
     }
 }
 
@@ -67,7 +88,7 @@ fn held() -> (Router, Arc<Notify>, Arc<Notify>) {
 #[tokio::test]
 async fn a_request_under_way_is_answered_while_the_server_ends() {
     let (app, entered, go) = held();
-    let server = Server::start(app, LIMITS).await;
+    let server = Running::start(app, LIMITS).await;
     let mut stream = server.connect().await;
     ask(&mut stream).await;
     entered.notified().await;
@@ -79,7 +100,7 @@ async fn a_request_under_way_is_answered_while_the_server_ends() {
 
 #[tokio::test]
 async fn an_idle_connection_does_not_keep_the_server_from_ending() {
-    let server = Server::start(Router::new().route("/", get(|| async { "done" })), LIMITS).await;
+    let server = Running::start(Router::new().route("/", get(|| async { "done" })), LIMITS).await;
     let mut stream = server.connect().await;
     ask(&mut stream).await;
     answer(&mut stream, "done").await;
@@ -89,8 +110,8 @@ async fn an_idle_connection_does_not_keep_the_server_from_ending() {
 
 #[tokio::test]
 async fn a_connection_that_never_asks_is_closed() {
-    let limits = Limits { header_read: Duration::from_millis(20), ..LIMITS };
-    let server = Server::start(Router::new(), limits).await;
+    let limits = Limits { idle: Duration::from_millis(20), ..LIMITS };
+    let server = Running::start(Router::new(), limits).await;
     let mut silent = server.connect().await;
     let mut rest = Vec::new();
     silent.read_to_end(&mut rest).await.expect("an end");
@@ -103,7 +124,7 @@ async fn a_connection_that_never_asks_is_closed() {
 #[tokio::test]
 async fn a_connection_too_many_waits_until_another_ends() {
     let (app, entered, go) = held();
-    let server = Server::start(app, Limits { connections: 1, ..LIMITS }).await;
+    let server = Running::start(app, Limits { connections: 1, ..LIMITS }).await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);
     ask(&mut first).await;
     ask(&mut second).await;
@@ -125,7 +146,7 @@ async fn a_panic_ends_its_own_connection_only() {
         "never"
     };
     let app = Router::new().route("/", get(broken)).route("/fine", get(|| async { "done" }));
-    let server = Server::start(app, LIMITS).await;
+    let server = Running::start(app, LIMITS).await;
     let mut stream = server.connect().await;
     ask(&mut stream).await;
     assert_eq!(stream.read(&mut [0; 16]).await.expect("an end"), 0);

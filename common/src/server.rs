@@ -1,4 +1,5 @@
-//! Connections: accepted up to a bound, served over HTTP/1.1, and ended so that no request fails.
+//! The HTTP server under every process: connections are accepted up to a bound, served over HTTP/1.1, and ended so that no request
+//! fails.
 //!
 //! Ending takes three steps, because a caller that has just sent a request on an idle connection cannot know that it is being
 //! closed. First, for as long as the lame duck lives, everything is answered with `Connection: close`: callers leave by themselves.
@@ -7,7 +8,10 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::FutureExt;
+use http::{Request, Response};
+use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -19,33 +23,55 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{config::Connections, front::Front};
-
 /// How long to wait where a connection cannot be accepted: no file descriptors are left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long after it was accepted a connection is kept for its first request, when others are closed: its caller had no answer yet that
-/// could say `Connection: close`. On a busy machine 50 ms were not enough for a caller that connects and asks at once.
-const FIRST_WORD: Duration = Duration::from_secs(2);
 
 /// The most bytes that a head may have, and that are kept of an answer whose caller does not take it. A batch's is below 4 kB.
 const BUFFER_MAX: usize = 64 * 1024;
 
-/// Kept of the process's grace for ending everything else.
+/// Kept of the grace for ending everything else of the process.
 const MARGIN: Duration = Duration::from_millis(500);
 
+/// What answers requests. Cheap to clone.
+pub trait Answers: Clone + Send + Sync + 'static {
+    /// The body of an answer.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+
+    /// Answers one request. What goes wrong is an answer too; a panic ends the connection.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Told once, when the server has been asked to end: from now on each answer should ask its caller to leave.
+    fn drain(&self);
+}
+
+/// What a server takes from those who ask it.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections open at once; further ones wait in the listener's backlog.
+    pub connections: usize,
+    /// How long one may take until the head of its next request is there.
+    pub idle: Duration,
+    /// How long requests are still accepted once the server has been asked to end.
+    pub lame_duck: Duration,
+    /// How long after it was accepted a connection is kept for its first request, when others are closed: its caller had no answer
+    /// yet that could ask it to leave.
+    pub first_word: Duration,
+    /// How long ending may take, all of that included.
+    pub grace: Duration,
+}
+
 /// Serves until `stop`, and then until the last request has been answered.
-pub async fn serve(listener: TcpListener, front: Front, limits: Connections, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, answers: impl Answers, limits: Limits, stop: CancellationToken) {
     let mut server = Server {
-        front,
+        answers,
         limits,
-        slots: Arc::new(Semaphore::new(limits.max)),
+        slots: Arc::new(Semaphore::new(limits.connections)),
         closing: CancellationToken::new(),
         open: JoinSet::new(),
     };
     server.accept_until(&listener, stop.cancelled()).await;
     let deadline = Instant::now() + limits.grace.saturating_sub(MARGIN);
-    server.front.drain();
+    server.answers.drain();
     server.accept_until(&listener, sleep(limits.lame_duck)).await;
     while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
         server.open(stream, None);
@@ -54,9 +80,9 @@ pub async fn serve(listener: TcpListener, front: Front, limits: Connections, sto
     server.end(deadline).await;
 }
 
-struct Server {
-    front: Front,
-    limits: Connections,
+struct Server<A> {
+    answers: A,
+    limits: Limits,
     /// A place for each connection that may be open.
     slots: Arc<Semaphore>,
     /// Cancelled when idle connections are to be closed.
@@ -64,7 +90,7 @@ struct Server {
     open: JoinSet<()>,
 }
 
-impl Server {
+impl<A: Answers> Server<A> {
     async fn accept_until(&mut self, listener: &TcpListener, end: impl Future<Output = ()>) {
         let mut end = pin!(end);
         loop {
@@ -77,9 +103,9 @@ impl Server {
     }
 
     fn open(&mut self, stream: TcpStream, slot: Option<OwnedSemaphorePermit>) {
-        let (front, idle, closing) = (self.front.clone(), self.limits.idle, self.closing.clone());
+        let (answers, limits, closing) = (self.answers.clone(), self.limits, self.closing.clone());
         self.open.spawn(async move {
-            connection(stream, front, idle, closing).await;
+            connection(stream, answers, limits, closing).await;
             drop(slot);
         });
     }
@@ -110,23 +136,23 @@ async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Own
     }
 }
 
-async fn connection(stream: TcpStream, front: Front, idle: Duration, closing: CancellationToken) {
+async fn connection(stream: TcpStream, answers: impl Answers, limits: Limits, closing: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!("a connection was gone before it was served: {error}");
         return;
     }
     let (accepted, asked) = (Instant::now(), Notify::new());
-    let service = service_fn(|request: http::Request<Incoming>| {
+    let service = service_fn(|request: Request<Incoming>| {
         asked.notify_one();
-        front.answer(request)
+        answers.answer(request).map(Ok::<_, std::convert::Infallible>)
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(BUFFER_MAX);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER_MAX);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         biased;
         served = serving.as_mut() => served,
-        () = may_close(&closing, accepted + FIRST_WORD, &asked) => {
+        () = may_close(&closing, accepted + limits.first_word, &asked) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -144,9 +170,12 @@ async fn may_close(closing: &CancellationToken, first_word: Instant, asked: &Not
     }
 }
 
-/// A connection's task never fails; a panic in a handler is caught before it comes here.
+/// A handler that panicked takes its connection down and no other.
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         warn!("a connection broke: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests;
