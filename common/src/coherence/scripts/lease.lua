@@ -23,7 +23,7 @@ local some_value = redis.call('EXISTS', unpack(values)) > 0
 local held = {}
 for n, packed in ipairs(redis.call('MGET', unpack(leases))) do held[leases[n]] = lease_of(packed) end
 
-local outcomes, before_snap = {}, struct.pack('<BH', 1, (#snap - 16) / 8)
+local outcomes, granted = {}, struct.pack('<H', (#snap - 16) / 8) .. c.gen .. hi .. snap
 for n, lease in ipairs(leases) do
   local token, seen = ARGV[3 * n + 1], ARGV[3 * n + 2]
   local head = some_value and head_of(values[n])
@@ -34,7 +34,7 @@ for n, lease in ipairs(leases) do
   else
     local xids = wildcard
     xids = xids .. hidden(fences[n], snap) -- rule: a lease carries the fences
-    held[lease] = before_snap .. token .. c.gen .. hi .. snap .. xids
+    held[lease] = '\1' .. token .. granted .. xids
     redis.call('SET', lease, held[lease], 'PX', ARGV[2])
     outcomes[n] = 'L'
   end

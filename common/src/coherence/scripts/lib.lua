@@ -6,7 +6,7 @@
 --   xids     each xid u64
 --   entry    format u8 = 1, flags u8 (1: the proof is an LSN), running u16, id 16, gen 16, xmin or lsn u64, xmax u64, read_at u64,
 --            then each running xid u64; what follows is not read here
---   lease    format u8 = 1, running u16, token 16, gen 16, hi u64, then the snapshot: xmin u64, xmax u64, each running xid u64; then
+--   lease    format u8 = 1, token 16, running u16, gen 16, hi u64, then the snapshot: xmin u64, xmax u64, each running xid u64; then
 --            xids: what the snapshot does not see and the lease has been told of, which grows at its end
 
 local function text(key)            -- a string, or nil where the key is absent or of another type

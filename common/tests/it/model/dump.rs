@@ -137,8 +137,8 @@ fn fences(raw: &Raw, deps: &[Dep]) -> Option<Fences> {
 fn lease(raw: &Raw) -> Option<Lease> {
     let mut fields = string(raw)?;
     let _format = fields.take::<1>().filter(|format| *format == [1])?;
-    let running = u16::from_le_bytes(fields.take()?);
     let token = universe::token_of(&fields.take()?)?;
+    let running = u16::from_le_bytes(fields.take()?);
     let generation = universe::generation_of(&fields.take()?)?;
     let (hi, xmin, xmax) = (fields.number()?, fields.number()?, fields.number()?);
     let xip = fields.numbers(running.into())?.into_iter().collect();
