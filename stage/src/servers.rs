@@ -3,11 +3,14 @@
 //! They listen on 127.0.0.1 only. Postgres and Redis ask for a generated password, kept in files of mode 0600: a superuser of Postgres, or a Redis
 //! that can be told where to write, runs commands as its user, and other people may be on this machine. `trust` would hand them that.
 
+mod connect;
 mod daemon;
 mod fetched;
 mod find;
 mod home;
 mod install;
+mod java;
+mod kafka;
 mod nats;
 mod password;
 pub mod port;
@@ -15,10 +18,12 @@ mod postgres;
 mod redis;
 mod user;
 
+pub use connect::{Connect, ConnectOptions, Connector, Topology};
 pub use daemon::Daemon;
 pub use find::{PostgresBinaries, RedisBinary, postgres, postgres_of, redis as redis_binary};
 pub use home::Home;
 pub use install::{Missing, ensure};
+pub use kafka::{Kafka, KafkaOptions};
 pub use nats::{NATS_USER, Nats, NatsLogin, NatsOptions};
 pub use password::Passwords;
 pub use postgres::{Postgres, PostgresOptions, Shutdown};
