@@ -18,6 +18,8 @@ mod postgres;
 mod redis;
 mod user;
 
+use anyhow::Result;
+
 pub use connect::{Connect, ConnectOptions, Connector, Topology};
 pub use daemon::Daemon;
 pub use find::{PostgresBinaries, RedisBinary, postgres, postgres_of, redis as redis_binary};
@@ -29,3 +31,14 @@ pub use password::Passwords;
 pub use postgres::{Postgres, PostgresOptions, Shutdown};
 pub use redis::{Redis, RedisOptions};
 pub use user::ServerUser;
+
+/// Sees to it that the servers of brokers are here: nats-server, Kafka and Debezium, and what fetches and runs them.
+///
+/// # Errors
+/// If something is missing and may not be installed, or can't be fetched: with one line that says what to do.
+pub fn ensure_brokers() -> Result<()> {
+    nats::program()?;
+    java::Java::with_kafka()?;
+    java::debezium()?;
+    Ok(())
+}

@@ -144,7 +144,7 @@ fn configuration(home: &Home, port: u16, lines: &str) -> String {
 }
 
 /// The program: on the PATH if it is new enough, else from the wheel.
-fn program() -> Result<PathBuf> {
+pub(super) fn program() -> Result<PathBuf> {
     if let Some(program) = find::nats() {
         return Ok(program);
     }
