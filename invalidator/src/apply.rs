@@ -192,11 +192,8 @@ impl Applier {
             command.arg(keys);
             command
         }));
-        commands.extend(removals.tags.iter().map(|tag| {
-            let mut command = redis::cmd("SET");
-            command.arg(self.stripes.tag(tag)).arg(TagVersion::random().as_bytes().as_slice()).arg("XX").arg("KEEPTTL");
-            command
-        }));
+        let tags: Vec<_> = removals.tags.iter().map(|tag| (tag, TagVersion::random())).collect();
+        commands.extend(tags.chunks(UNLINK_LEN_MAX).map(|tags| self.scripts(link).touch(tags)));
     }
 
     /// Waits until as many replicas as are configured have what was sent before.
