@@ -4,7 +4,7 @@
 //!
 //! - [`coherence`] decides, and does no I/O beyond calling its own scripts: snapshots, proofs, entries, fences, leases;
 //! - [`cache`] is what a service calls: get or load one value, many, a list; tokens; the staleness bound;
-//! - [`change`] and [`replication`] bring changes in; [`rules`] maps them to dependencies;
+//! - [`change`] and [`replication`] bring changes in, [`envelope`] through a broker; [`rules`] maps them to dependencies;
 //! - [`catalog`] is the reference application's product and its queries;
 //! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`] are what every process needs around that.
 
@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod change;
 pub mod coherence;
 pub mod config;
+pub mod envelope;
 pub mod fault;
 pub mod replication;
 pub mod retry;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use freshline::change::Beginning;
 use freshline::coherence::{
     Applied, CacheKey, Dependency, Generation, Link, LinkError, Lsn, NarrowXid, Stripe, Tag, TagVersion, Touched, WILDCARD_FIELD,
     Xid,
@@ -11,7 +12,7 @@ use freshline::coherence::{
 
 use crate::{
     applier::{Applier, ApplyError, BLIND_AFTER},
-    transaction::{Effect, Work},
+    transaction::{Effect, End, Work},
 };
 
 /// Dependencies in one script: its run stays far below a millisecond.
@@ -27,7 +28,7 @@ struct Batch {
     /// Changes known to be visible: removal only, by stripe.
     removals: BTreeMap<Stripe, Removals>,
     /// Transactions that are applied once all of this is confirmed.
-    commits: Vec<(Xid, Lsn)>,
+    commits: Vec<(Xid, End)>,
 }
 
 struct Scripted {
@@ -56,11 +57,11 @@ impl Applier {
             match one {
                 Work::Whole { xid, end, effects, bumps } => {
                     let xid = xid.widen(&self.poll.snapshot);
-                    self.add(&mut batch, xid, end, effects);
+                    self.add(&mut batch, xid, end.lsn, effects);
                     batch.commits.push((xid, end));
                     if bumps {
                         self.confirm(std::mem::take(&mut batch)).await?;
-                        self.bump(xid, end).await?;
+                        self.bump(xid, end.lsn).await?;
                     }
                 }
                 Work::GiantBegins(xid) => {
@@ -75,20 +76,34 @@ impl Applier {
                 Work::GiantEnds { end, bumps } => {
                     if let Some(giant) = giant.take() {
                         batch.commits.push((giant.xid, end));
-                        self.ledger.note_end(end);
+                        self.ledger.note_end(end.lsn);
                         self.confirm(std::mem::take(&mut batch)).await?;
                         if bumps {
-                            self.bump(giant.xid, end).await?;
+                            self.bump(giant.xid, end.lsn).await?;
                         }
                     }
                 }
-                Work::Reached(position) => {
+                Work::Reached(position, place) => {
                     self.confirm(std::mem::take(&mut batch)).await?;
-                    self.ledger.reached(position);
+                    self.ledger.reached(position, place);
+                }
+                Work::Hole(beginning) => {
+                    self.confirm(std::mem::take(&mut batch)).await?;
+                    self.fall_into(beginning).await?;
                 }
             }
         }
         self.confirm(batch).await
+    }
+
+    /// Closes everything for something that will never be delivered.
+    async fn fall_into(&mut self, beginning: Beginning) -> Result<(), ApplyError> {
+        tracing::warn!("changes were lost: the cache is closed until nothing of them can be missing");
+        self.session.begins_after.push(beginning);
+        for index in 0..self.states.len() {
+            self.close(index).await?;
+        }
+        Ok(())
     }
 
     /// Gives up remembering each transaction where too many are in the gap, or the primary has not been seen for too long.
@@ -177,11 +192,8 @@ impl Applier {
             command.arg(keys);
             command
         }));
-        commands.extend(removals.tags.iter().map(|tag| {
-            let mut command = redis::cmd("SET");
-            command.arg(self.stripes.tag(tag)).arg(TagVersion::random().as_bytes().as_slice()).arg("XX").arg("KEEPTTL");
-            command
-        }));
+        let tags: Vec<_> = removals.tags.iter().map(|tag| (tag, TagVersion::random())).collect();
+        commands.extend(tags.chunks(UNLINK_LEN_MAX).map(|tags| self.scripts(link).touch(tags)));
     }
 
     /// Waits until as many replicas as are configured have what was sent before.

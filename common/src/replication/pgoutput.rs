@@ -22,7 +22,7 @@ use self::{
     tuple::{RowKind, Tuple},
 };
 use crate::{
-    change::{Event, Operation, Relation, Row, RowChange},
+    change::{Event, Operation, Place, Relation, Row, RowChange},
     coherence::{Lsn, NarrowXid},
 };
 
@@ -93,7 +93,7 @@ impl Decoder {
         self.inside(MessageKind::Commit)?;
         let end = Lsn::new(end).ok_or(DecodeError::Position { position: end })?;
         self.in_transaction = false;
-        Ok(Event::Commit { end })
+        Ok(Event::Commit { end, is_exact: true, place: Place::at(end) })
     }
 
     /// A logical message: an event if it is transactional, else dropped and counted.

@@ -19,7 +19,10 @@ use super::{
     pgoutput::{DecodeError, Decoder},
     queue::{Producer, Weighed},
 };
-use crate::{change::Event, coherence::Lsn};
+use crate::{
+    change::{Event, Place},
+    coherence::Lsn,
+};
 
 /// How many bytes of messages are decoded before they are handed over.
 const CHUNK_LEN: usize = 128 << 10;
@@ -181,7 +184,7 @@ impl Pump {
             return None;
         }
         self.position = position;
-        Some(Event::Reached { position })
+        Some(Event::Reached { position, place: Place::at(position) })
     }
 }
 

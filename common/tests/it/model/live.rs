@@ -196,10 +196,11 @@ impl<'a> Live<'a> {
             }
             commands.push(unlink);
         }
-        for (tag, version) in tags {
-            let mut set = redis::cmd("SET");
-            set.arg(stripes.tag(&Universe::tag_name(*tag))).arg(&version.0).arg("XX").arg("KEEPTTL");
-            commands.push(set);
+        if !tags.is_empty() {
+            let tags: Vec<_> =
+                tags.iter().map(|(tag, version)| (Universe::tag_name(*tag), TagVersion::from_bytes(version.0))).collect();
+            let tags: Vec<_> = tags.iter().map(|(tag, version)| (tag, *version)).collect();
+            commands.push(self.scripts().touch(&tags));
         }
         if !commands.is_empty() {
             self.scripts().send(&commands).await?;

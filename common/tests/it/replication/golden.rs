@@ -231,7 +231,7 @@ fn event_meaning(event: &Event) -> String {
             assert!(xid.0 >= 3, "{xid:?}");
             String::new()
         }
-        Event::Commit { end } => {
+        Event::Commit { end, .. } => {
             assert!(end.get() > 1 << 20, "{end}");
             String::new()
         }
