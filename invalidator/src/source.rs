@@ -1,6 +1,8 @@
 //! The contract of a source: where changes come from, and what it owes the applier.
 
+pub mod kafka;
 pub mod postgres;
+mod turn;
 
 use std::future::Future;
 

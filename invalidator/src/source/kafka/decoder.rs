@@ -31,8 +31,6 @@ pub enum Taken {
     Done,
     /// A logical message in a transaction, with the position of its record.
     Message { prefix: String, content: bytes::Bytes, position: Option<Lsn> },
-    /// It cannot be used. What it names is among the events; where that cannot be told, a hole is.
-    Poison(Poison),
 }
 
 impl Decoder {
@@ -45,32 +43,34 @@ impl Decoder {
         self.sequence.is_outside()
     }
 
-    /// Whether the tables have to be read anew before the next message, if they have not been just now.
-    pub fn wants_relations(&mut self, now: Instant) -> bool {
-        self.is_stale && now.duration_since(self.loaded) >= RELOADED_EVERY
+    /// Whether the tables are worth reading anew before the next message.
+    pub fn wants_relations(&self) -> bool {
+        self.is_stale && self.may_renew()
+    }
+
+    /// Whether the tables have not been read just now.
+    pub fn may_renew(&self) -> bool {
+        self.loaded.elapsed() >= RELOADED_EVERY
     }
 
     /// Takes the tables, read anew.
-    pub fn renew(&mut self, relations: Relations, now: Instant) {
+    pub fn renew(&mut self, relations: Relations) {
         self.relations.renew(relations);
-        (self.loaded, self.is_stale) = (now, false);
-    }
-
-    /// Whether a message names a table that is not known, so that they are worth reading anew.
-    pub fn lacks_table_of(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> bool {
-        match decode(key, value) {
-            Ok(Record::Change(envelope)) => self.relations.get(&envelope.origin.schema, &envelope.origin.table).is_none(),
-            _ => false,
-        }
+        (self.loaded, self.is_stale) = (Instant::now(), false);
     }
 
     /// Takes one message, and adds its events.
-    pub fn take(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, look: &Look, now: Now, events: &mut Vec<Event>) -> Taken {
-        let taken = decode(key, value).and_then(|record| self.record(record, look, now, events));
-        taken.unwrap_or_else(|poison| {
-            self.poisoned(&poison.partial, look, now, events);
-            Taken::Poison(poison)
-        })
+    ///
+    /// # Errors
+    /// [`Poison`], of which no event was added: see [`Decoder::poisoned`].
+    pub fn take(
+        &mut self,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        look: &Look,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) -> Result<Taken, Poison> {
+        decode(key, value).and_then(|record| self.record(record, look, now, events))
     }
 
     /// Nothing more has come for now.
@@ -139,8 +139,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// What a message that cannot be used touches: the row that it names, or nothing where its table has no rules, or anything.
-    fn poisoned(&mut self, partial: &Partial, look: &Look, now: Now, events: &mut Vec<Event>) {
+    /// Adds what a message that cannot be used touches: the row that it names, nothing where its table has no rules, or anything.
+    pub fn poisoned(&mut self, partial: &Partial, look: &Look, now: Now, events: &mut Vec<Event>) {
         let named = partial.table.as_ref().map(|(schema, name)| (&**schema, &**name));
         if named.is_some_and(|(schema, name)| !self.has_rules(schema, name)) {
             return;

@@ -1,11 +1,11 @@
 //! The task that reads: batch, look at the primary, decode, hand on; markers meanwhile, and acknowledgements back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use freshline::{
     change::{Event, Place},
     coherence::{self, Lsn},
-    envelope::Now,
+    envelope::{Now, Poison, Reason, Record, decode},
 };
 use rdkafka::{Message, message::BorrowedMessage};
 use tokio::{
@@ -72,9 +72,10 @@ impl Pump {
         acknowledged: &mut watch::Receiver<Place>,
     ) -> Result<(), KafkaFailed> {
         let Self { turn, log, state } = self;
-        let (mut mark, mut count) = (interval(MARKED_EVERY), interval(COUNTED_EVERY));
+        let mut mark = interval(MARKED_EVERY);
         mark.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut counting = Box::pin(log.counted());
+        let counted_later = || async { tokio::time::sleep(COUNTED_EVERY).await; log.counted().await };
+        let mut counting = Box::pin(counted_later());
         loop {
             tokio::select! {
                 batch = log.batch() => {
@@ -90,9 +91,7 @@ impl Pump {
                 }
                 counted = &mut counting => {
                     state.compare(counted)?;
-                    count.reset();
-                    count.tick().await;
-                    counting = Box::pin(log.counted());
+                    counting = Box::pin(counted_later());
                 }
                 Ok(()) = acknowledged.changed() => {
                     let place = *acknowledged.borrow_and_update();
@@ -136,13 +135,21 @@ impl State {
             self.skip(slot, message, (look, now), events);
             return Ok(());
         }
-        if self.decoder.wants_relations(Instant::now()) {
-            self.decoder.renew(turn.relations().await?, Instant::now());
+        if self.decoder.wants_relations() {
+            self.decoder.renew(turn.relations().await?);
         }
-        let (key, value) = (message.key(), message.payload());
-        match self.decoder.take(key, value, look, now, events) {
-            Taken::Done => {}
-            Taken::Message { prefix, content, position } => {
+        let bytes = (message.key(), message.payload());
+        let mut taken = self.decoder.take(bytes, look, now, events);
+        let is_unknown = |taken: &Result<Taken, Poison>| {
+            taken.as_ref().is_err_and(|poison| matches!(poison.reason, Reason::UnknownTable { .. }))
+        };
+        if is_unknown(&taken) && self.decoder.may_renew() {
+            self.decoder.renew(turn.relations().await?);
+            taken = self.decoder.take(bytes, look, now, events);
+        }
+        match taken {
+            Ok(Taken::Done) => {}
+            Ok(Taken::Message { prefix, content, position }) => {
                 let arrived = self.markers.arrived(slot, &prefix, &content, position.unwrap_or(Lsn::ZERO));
                 if arrived == Arrived::Hole {
                     warn!("a marker did not come back: changes may be missing with it");
@@ -150,7 +157,8 @@ impl State {
                 }
                 self.position = self.markers.position();
             }
-            Taken::Poison(poison) => {
+            Err(poison) => {
+                self.decoder.poisoned(&poison.partial, look, now, events);
                 warn!(topic = message.topic(), partition = message.partition(), offset = message.offset(), "{poison}");
             }
         }
@@ -167,8 +175,7 @@ impl State {
 
     /// Looks for markers alone.
     fn skip(&mut self, slot: usize, message: &BorrowedMessage<'_>, (look, now): (&Look, Now), events: &mut Vec<Event>) {
-        let decoded = freshline::envelope::decode(message.key(), message.payload());
-        if let Ok(freshline::envelope::Record::Message(marker)) = decoded {
+        if let Ok(Record::Message(marker)) = decode(message.key(), message.payload()) {
             let position = marker.origin.lsn.unwrap_or(Lsn::ZERO);
             self.markers.arrived(slot, &marker.prefix, &marker.content, position);
         }
