@@ -5,6 +5,7 @@
 //! - [`coherence`] decides, and does no I/O beyond calling its own scripts: snapshots, proofs, entries, fences, leases;
 //! - [`cache`] is what a service calls: get or load one value, many, a list; tokens; the staleness bound;
 //! - [`change`] and [`replication`] bring changes in; [`rules`] maps them to dependencies;
+//! - [`check`] says what has to hold before changes are read; [`registry`] and [`trail`] tell people what runs and what it does;
 //! - [`catalog`] is the reference application's product and its queries;
 //! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`] are what every process needs around that.
 
@@ -12,9 +13,11 @@ pub mod admin;
 pub mod cache;
 pub mod catalog;
 pub mod change;
+pub mod check;
 pub mod coherence;
 pub mod config;
 pub mod fault;
+pub mod registry;
 pub mod replication;
 pub mod retry;
 pub mod row_json;
@@ -22,3 +25,4 @@ pub mod rules;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trail;

@@ -39,6 +39,14 @@ const REPLICAS_TIMEOUT: Setting<Duration> = Setting::millis(
 )
 .or("1000");
 
+/// What a page of `freshline watch` or a dashboard shows, many times over: 10,000 records are about 1 MB.
+const TRAIL: Setting<u32> = Setting::count(
+    "TRAIL",
+    0..=1_000_000,
+    "About how many records of what was done are kept in Redis, for `freshline watch`; 0 for none.",
+)
+.or("10000");
+
 /// How long a call to Redis may take before it is sent again. Above any script's run, below a second of staleness.
 pub const REDIS_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -52,6 +60,7 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     pub poll_interval: Duration,
     pub replicas: Replicas,
+    pub trail: u32,
 }
 
 /// Every setting, for `--settings`.
@@ -64,6 +73,7 @@ pub fn settings() -> Vec<Description> {
         POLL.describe(),
         REPLICAS.describe(),
         REPLICAS_TIMEOUT.describe(),
+        TRAIL.describe(),
     ];
     Shared::SETTINGS.into_iter().chain(own).collect()
 }
@@ -76,7 +86,8 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
     let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
-    let (poll_interval, count, timeout) = (read.get(&POLL), read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
+    let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
+    let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
     read.finish(|| {
         Some(Config {
             shared: shared?,
@@ -86,6 +97,7 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
             rules: rules?,
             poll_interval: poll_interval?,
             replicas: Replicas { count: count?, timeout: timeout? },
+            trail: trail?,
         })
     })
 }

@@ -31,6 +31,7 @@ pub(super) const ALL: &[&str] = &[
     "RULES",
     "SLOT",
     "STRIPES",
+    "TRAIL",
     "VALUE_TTL_MS",
 ];
 
