@@ -2,23 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use freshline::config::{Description, Faults, Optional, Reader, Setting, Shared, Vars};
+use freshline::config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, Setting, Shared, Vars};
 
 use crate::applier::Replicas;
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.")
         .or("127.0.0.1:9102");
-
-const SLOT: Setting<String> =
-    Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.")
-        .or("freshline");
-
-const PUBLICATION: Setting<String> =
-    Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");
-
-const RULES: Optional<PathBuf> =
-    Setting::path("RULES", "The rules file that maps tables to cached keys and tags. Left out: the catalogue's own.").optional();
 
 /// Protocol.md asks for four publications a second at least.
 const POLL: Setting<Duration> = Setting::millis(
