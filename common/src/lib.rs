@@ -6,6 +6,7 @@
 //! - [`cache`] is what a service calls: get or load one value, many, a list; tokens; the staleness bound;
 //! - [`change`] and [`replication`] bring changes in; [`rules`] maps them to dependencies;
 //! - [`check`] says what has to hold before changes are read; [`registry`] and [`trail`] tell people what runs and what it does;
+//! - [`dead_letters`] keeps what a source could not use;
 //! - [`catalog`] is the reference application's product and its queries;
 //! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`] are what every process needs around that.
 
@@ -16,6 +17,7 @@ pub mod change;
 pub mod check;
 pub mod coherence;
 pub mod config;
+pub mod dead_letters;
 pub mod fault;
 pub mod registry;
 pub mod replication;
