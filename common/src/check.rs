@@ -91,7 +91,7 @@ pub async fn check(settings: &StreamSettings, rules: &Rules) -> Result<(), NotRe
 ///
 /// # Errors
 /// [`NotReady::Unreachable`].
-pub async fn connect(settings: &StreamSettings) -> Result<PgConnection, NotReady> {
+async fn connect(settings: &StreamSettings) -> Result<PgConnection, NotReady> {
     let connecting = PgConnection::connect_with(&settings.server);
     let connected = tokio::time::timeout(settings.answer_deadline, connecting).await;
     connected.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))).map_err(NotReady::Unreachable)

@@ -117,7 +117,8 @@ fn with_remedy(error: impl Classified + Send + Sync + 'static) -> anyhow::Error 
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {
-    let Some(path) = path else { return Ok(freshline::catalog::rules()?) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("FRESHLINE_RULES={} cannot be read", path.display()))?;
-    Rules::parse(&text).with_context(|| format!("FRESHLINE_RULES={} cannot be used", path.display()))
+    Ok(match path {
+        Some(path) => Rules::read(path)?,
+        None => freshline::catalog::rules()?,
+    })
 }
