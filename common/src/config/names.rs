@@ -48,6 +48,7 @@ pub(super) const ALL: &[&str] = &[
     "SLOT",
     "SOURCE",
     "STRIPES",
+    "TRAIL",
     "VALUE_TTL_MS",
 ];
 

@@ -115,7 +115,8 @@ impl Turn {
     pub async fn look(&mut self) -> Result<Look, TurnError> {
         // One statement: a server that is promoted or restarted in between cannot answer half of it.
         let sql = "select freshline.source(), pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text";
-        let (source, insert, snapshot): (String, String, String) = within(sqlx::query_as(sql).fetch_one(&mut self.connection)).await?;
+        let (source, insert, snapshot): (String, String, String) =
+            within(sqlx::query_as(sql).fetch_one(&mut self.connection)).await?;
         Ok(Look {
             source: source.parse().map_err(undecodable)?,
             insert: insert.parse().map_err(undecodable)?,
@@ -129,7 +130,8 @@ impl Turn {
     /// [`TurnError`]: the turn is lost.
     pub async fn emit(&mut self, messages: &[(String, String)]) -> Result<(), TurnError> {
         let (prefixes, contents): (Vec<&str>, Vec<&str>) = messages.iter().map(|(p, c)| (p.as_str(), c.as_str())).unzip();
-        let sql = "select pg_logical_emit_message(true, prefix, content) from unnest($1::text[], $2::text[]) as m (prefix, content)";
+        let sql =
+            "select pg_logical_emit_message(true, prefix, content) from unnest($1::text[], $2::text[]) as m (prefix, content)";
         within(sqlx::query(sql).bind(prefixes).bind(contents).execute(&mut self.connection)).await.map(drop)
     }
 

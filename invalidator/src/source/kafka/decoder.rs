@@ -125,7 +125,8 @@ impl Decoder {
         }
         let Some(table) = self.relations.get(&origin.schema, &origin.table) else {
             let (schema, table) = (origin.schema.to_string(), origin.table.to_string());
-            let partial = Partial { xid: Some(xid.0.into()), table: Some((schema.as_str().into(), table.as_str().into())), key: None };
+            let partial =
+                Partial { xid: Some(xid.0.into()), table: Some((schema.as_str().into(), table.as_str().into())), key: None };
             return Err(Poison { reason: Reason::UnknownTable { schema, table }, partial });
         };
         if envelope.operation == Operation::Truncate {
