@@ -5,7 +5,7 @@ use std::time::Duration;
 use freshline::coherence::{CacheKey, Fill, Proof, Refusal, Tag};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions},
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     producer::{FutureProducer, FutureRecord},
@@ -50,7 +50,8 @@ impl Brokered {
             ..Connector::of(stage.postgres(), stage.name(), &format!("{}_dbz", stage.name()))
         };
         let topic = connector.topic().expect("one topic");
-        let connect = Connect::start(home(), &kafka.brokers(), vec![connector], ConnectOptions::default()).await.expect("it streams");
+        let connect =
+            Connect::start(home(), &kafka.brokers(), vec![connector], ConnectOptions::default()).await.expect("it streams");
         let launch = by_kafka(&stage, &kafka, &topic);
         let house = House::with(stage, launch).await;
         for n in 1..=3 {
@@ -104,17 +105,26 @@ fn key(n: u32) -> CacheKey {
 
 const PRICE_1: &str = "select price from products where sku = 'sku-1'";
 
+/// The row is replaced, or removed where the transaction was known to be visible when its event came.
+async fn gone_or(house: &House, price: &str) {
+    match house.served(&key(1), None).await {
+        Err(refusal) => assert_eq!(refusal, Refusal::Missing),
+        Ok(body) => {
+            let row: serde_json::Value = serde_json::from_str(&body.expect("a row")).expect("JSON");
+            assert_eq!(row["price"], price);
+            assert!(matches!(house.entry(&key(1)).await.expect("an entry").proof, Proof::Lsn(_)));
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_partition_has_ends_positions_and_images() {
-    let b = Brokered::new(1).await;
+    let mut b = Brokered::new(1).await;
     let house = &b.house;
     assert_eq!(house.load(&key(1), PRICE_1).await, Fill::Filled);
     house.stage.sql("update products set price = 12.50 where sku = 'sku-1'").await;
     house.drained().await;
-    let body = house.served(&key(1), None).await.expect("served").expect("a row");
-    let row: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!(row["price"], "12.50");
-    assert!(matches!(house.entry(&key(1)).await.expect("an entry").proof, Proof::Lsn(_)));
+    gone_or(house, "12.50").await;
 
     let pages = ["audio", "video"].map(|c| (CacheKey::new(format!("page:{c}")), Tag::new(format!("products:category={c}"))));
     for (page, tag) in &pages {
@@ -129,14 +139,123 @@ async fn one_partition_has_ends_positions_and_images() {
     // Offsets follow what is applied and visible, and a restart goes on from there in the same generation.
     house.stage.until("the offsets are kept", async || b.offsets().1.is_some_and(|kept| kept + 20 > b.offsets().0)).await;
     let before = house.control().await.expect("open");
-    house.invalidator.kill().await;
+    b.house.invalidator.kill().await.expect("it is killed");
+    let house = &b.house;
     house.stage.sql("update products set price = 13.00 where sku = 'sku-1'").await;
     let _again = Process::start(by_kafka(&house.stage, &b.kafka, &b.topic)).expect("the invalidator starts");
     house.drained().await;
     assert_eq!(house.control().await.expect("open").generation, before.generation);
-    let body = house.served(&key(1), None).await.expect("served").expect("a row");
-    assert!(body.contains("13.00"), "{body}");
+    gone_or(house, "13.00").await;
 
     house.stage.sql("truncate products").await;
     b.opened_anew(before.generation).await;
+}
+
+#[tokio::test]
+async fn more_partitions_are_joined_by_markers() {
+    let b = Brokered::new(3).await;
+    let house = &b.house;
+    for n in 1..=3 {
+        let sql = format!("select price from products where sku = 'sku-{n}'");
+        assert_eq!(house.load(&key(n), &sql).await, Fill::Filled);
+    }
+    house.stage.sql("update products set price = price + 1").await;
+    house.drained().await;
+    for n in 1..=3 {
+        // Without the end of its commit a row is removed, and not replaced.
+        assert_eq!(house.served(&key(n), None).await, Err(Refusal::Missing));
+    }
+    let before = house.control().await.expect("open").generation;
+    house.stage.sql("truncate products").await;
+    b.opened_anew(before).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_and_what_it_names_is_gone() {
+    let b = Brokered::new(1).await;
+    let house = &b.house;
+    assert_eq!(house.load(&key(1), PRICE_1).await, Fill::Filled);
+    let before = house.control().await.expect("open").generation;
+    // Its transaction and its row can be told, but not its tags: everything is emptied.
+    let xid: String = sqlx::query_scalar("select pg_current_xact_id()::text").fetch_one(house.stage.pool()).await.expect("an id");
+    let id = "0192d3a0-0000-7000-8000-000000000001";
+    let value =
+        format!(r#"{{"op":"u","after":{{"id":7}},"source":{{"schema":"public","table":"products","txId":{xid},"lsn":9}}}}"#);
+    b.produce(format!(r#"{{"id":"{id}"}}"#).as_bytes(), value.as_bytes()).await;
+    b.opened_anew(before).await;
+    assert_eq!(house.served(&key(1), None).await, Err(Refusal::OtherGeneration));
+
+    // Nothing of it can be told: the cache is closed, and opened when nothing can be missing.
+    let before = house.control().await.expect("open").generation;
+    b.produce(b"?", b"{\"no\": \"envelope\"").await;
+    b.opened_anew(before).await;
+    let kept: Vec<(String, Vec<u8>)> = sqlx::query_as("select reason, raw from freshline.dead_letters order by id")
+        .fetch_all(house.stage.pool())
+        .await
+        .expect("the dead letters");
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept[0].0.contains("column id has a value that its type does not have"), "{kept:?}");
+    assert_eq!(kept[1].1, b"{\"no\": \"envelope\"");
+}
+
+#[tokio::test]
+async fn a_standby_takes_over() {
+    let mut b = Brokered::new(1).await;
+    let mut standby = Process::start(by_kafka(&b.house.stage, &b.kafka, &b.topic)).expect("the standby starts");
+    standby.line("waiting for its turn").await;
+    b.house.invalidator.kill().await.expect("it is killed");
+    b.house.stage.sql("update products set price = 14.00 where sku = 'sku-1'").await;
+    b.house.drained().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_was_made_anew_is_a_hole() {
+    let b = Brokered::new(1).await;
+    let before = b.house.control().await.expect("open").generation;
+    let patience = AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN));
+    b.admin().delete_topics(&[&b.topic], &patience).await.expect("the topic is removed");
+    let new = NewTopic::new(&b.topic, 1, TopicReplication::Fixed(1));
+    b.house
+        .stage
+        .until("it is made again", async || {
+            // Debezium may be the first.
+            let made = b.admin().create_topics([&new], &patience).await.expect("an answer").remove(0);
+            matches!(made, Ok(_) | Err((_, rdkafka::types::RDKafkaErrorCode::TopicAlreadyExists)))
+        })
+        .await;
+    b.opened_anew(before).await;
+    b.house.stage.sql("update products set price = 15.00 where sku = 'sku-1'").await;
+    b.house.drained().await;
+}
+
+#[tokio::test]
+async fn offsets_out_of_retention_are_a_hole() {
+    let mut b = Brokered::new(1).await;
+    let before = b.house.control().await.expect("open").generation;
+    b.house.stage.until("some offset is kept", async || b.offsets().1.is_some()).await;
+    b.house.invalidator.kill().await.expect("it is killed");
+    b.house.stage.sql("update products set price = 16.00 where sku = 'sku-1'").await;
+    let written = b.offsets().0;
+    b.house.stage.until("it is in the topic", async || b.offsets().0 > written + 2).await;
+    let mut up_to = TopicPartitionList::new();
+    up_to.add_partition_offset(&b.topic, 0, Offset::End).expect("an offset");
+    b.admin().delete_records(&up_to, &AdminOptions::new()).await.expect("the records are removed");
+    let _again = Process::start(by_kafka(&b.house.stage, &b.kafka, &b.topic)).expect("the invalidator starts");
+    b.opened_anew(before).await;
+    b.house.drained().await;
+}
+
+#[tokio::test]
+async fn a_broker_and_a_connector_that_are_killed_lose_nothing() {
+    let b = Brokered::new(1).await;
+    let before = b.house.control().await.expect("open").generation;
+    b.connect.kill().await.expect("it is killed");
+    b.house.stage.sql("update products set price = 17.00 where sku = 'sku-1'").await;
+    b.connect.start_again().await.expect("it streams again");
+    b.house.drained().await;
+    b.kafka.kill().await.expect("it is killed");
+    b.house.stage.sql("update products set price = 18.00 where sku = 'sku-1'").await;
+    b.kafka.start_again().await.expect("it serves again");
+    b.house.drained_within(ANSWER_WITHIN).await;
+    assert_eq!(b.house.control().await.expect("open").generation, before);
 }
