@@ -5,10 +5,12 @@
 //! - [`coherence`] decides, and does no I/O beyond calling its own scripts: snapshots, proofs, entries, fences, leases;
 //! - [`cache`] is what a service calls: get or load one value, many, a list; tokens; the staleness bound;
 //! - [`change`] and [`replication`] bring changes in, [`envelope`] through a broker; [`rules`] maps them to dependencies;
+//! - [`broker`] connects to those who may stand between Postgres and the invalidator;
 //! - [`catalog`] is the reference application's product and its queries;
 //! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`] are what every process needs around that.
 
 pub mod admin;
+pub mod broker;
 pub mod cache;
 pub mod catalog;
 pub mod change;

@@ -17,5 +17,5 @@ mod stream;
 pub use error::ReplicationError;
 pub use preflight::{Finding, preflight};
 pub use settings::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS};
-pub use slot::{NewSlot, Server, Session, SlotState};
+pub use slot::{NewSlot, Server, Session, SlotState, Started, start};
 pub use stream::{BatchLimits, ChangeStream};

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use freshline::{
     admin::{Admin, Readiness},
     coherence::{LinkKeeper, Links},
-    fault::Classified,
+    fault::{self, Classified},
     replication::{SlotName, StreamSettings},
     retry::{GivenUp, Policy, retry},
     rules::Rules,
@@ -92,11 +92,8 @@ impl App {
 
 /// An error that says in its text what mends it, for whoever reads how the process ended.
 fn with_remedy(error: impl Classified + Send + Sync + 'static) -> anyhow::Error {
-    let remedy = error.remedy().map(|remedy| format!("{error}; remedy: {remedy}"));
-    match remedy {
-        Some(told) => anyhow::Error::new(error).context(told),
-        None => anyhow::Error::new(error),
-    }
+    let told = fault::told(&error);
+    anyhow::Error::new(error).context(told)
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use freshline::config::{Description, Faults, Optional, Reader, Setting, Shared, Vars};
+use freshline::config::{Description, Faults, Optional, PUBLICATION, Reader, Setting, Shared, Vars};
 
 use crate::applier::Replicas;
 
@@ -13,9 +13,6 @@ const ADDRESS: Setting<SocketAddr> =
 const SLOT: Setting<String> =
     Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.")
         .or("freshline");
-
-const PUBLICATION: Setting<String> =
-    Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");
 
 const RULES: Optional<PathBuf> =
     Setting::path("RULES", "The rules file that maps tables to cached keys and tags. Left out: the catalogue's own.").optional();

@@ -16,6 +16,10 @@ pub const DATABASE_URL: Setting<PostgresUrl> =
 pub const REDIS_URL: Setting<RedisUrl> =
     Setting::redis_url("REDIS_URL", "The Redis that holds the cache, as the user of this process; `rediss://` for TLS.");
 
+/// Which tables' changes are streamed.
+pub const PUBLICATION: Setting<String> =
+    Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");
+
 /// What the cache's keys begin with.
 pub const NAMESPACE: Setting<String> =
     Setting::namespace("NAMESPACE", "Keeps this cache apart from others in the same Redis. The same for every process.")
