@@ -9,12 +9,14 @@ use freshline::{
     change::Beginning,
     coherence::{Control, Generation, Link, LinkError, Links, Lsn, Run, Scripts, Snapshot, Source, Stripe, Stripes},
     fault::{Classified, Kind},
+    trail::Effect,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     ledger::Ledger,
     poll::{Poll, PollerGone, Polls},
+    trail::Trail,
 };
 
 /// Without a snapshot of the primary for so long, changes are no longer remembered one by one (protocol.md, open).
@@ -35,6 +37,7 @@ pub struct Applier {
     pub(crate) session: Session,
     pub(crate) poll: Poll,
     pub(crate) replicas: Replicas,
+    pub(crate) trail: Trail,
     pub(crate) stop: CancellationToken,
 }
 
@@ -133,7 +136,7 @@ impl Applier {
     /// # Errors
     /// [`ApplyError`].
     pub async fn begin(
-        (links, polls): (Links, Polls),
+        (links, polls, trail): (Links, Polls, Trail),
         stripes: Stripes,
         session: Session,
         poll: Poll,
@@ -142,7 +145,7 @@ impl Applier {
     ) -> Result<Self, ApplyError> {
         let states = stripes.all().map(StripeState::closed).collect();
         let ledger = Ledger::new(session.start.unwrap_or(Lsn::ZERO));
-        let mut applier = Self { links, polls, stripes, states, ledger, session, poll, replicas, stop };
+        let mut applier = Self { links, polls, stripes, states, ledger, session, poll, replicas, trail, stop };
         for index in 0..applier.states.len() {
             applier.adopt(index).await?;
         }
@@ -187,7 +190,10 @@ impl Applier {
         loop {
             let link = self.link().await?;
             match link.call::<u64>(&command).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.trail.say_all(Effect::Closed, Some(stripe.number()), None);
+                    return Ok(());
+                }
                 Err(error) => self.pause_after(error).await?,
             }
         }

@@ -9,6 +9,7 @@ use freshline::coherence::{
     Applied, CacheKey, Dependency, Generation, Link, LinkError, Lsn, NarrowXid, Stripe, Tag, TagVersion, Touched, WILDCARD_FIELD,
     Xid,
 };
+use freshline::trail::{self, Record};
 
 use crate::{
     applier::{Applier, ApplyError, BLIND_AFTER},
@@ -29,6 +30,8 @@ struct Batch {
     removals: BTreeMap<Stripe, Removals>,
     /// Transactions that are applied once all of this is confirmed.
     commits: Vec<(Xid, End)>,
+    /// What is told of it then.
+    told: Vec<Record>,
 }
 
 struct Scripted {
@@ -52,6 +55,7 @@ impl Applier {
     /// [`ApplyError`].
     pub async fn apply(&mut self, work: Vec<Work>, giant: &mut Option<Giant>) -> Result<(), ApplyError> {
         self.stay_sighted().await?;
+        self.trail.begin();
         let mut batch = Batch::default();
         for one in work {
             match one {
@@ -70,6 +74,7 @@ impl Applier {
                 }
                 Work::GiantPart(effects) => {
                     if let Some(giant) = giant {
+                        self.trail.note(&mut batch.told, giant.xid, giant.end, &effects);
                         batch.removals_of(self, effects, giant.end);
                     }
                 }
@@ -99,6 +104,7 @@ impl Applier {
     /// Closes everything for something that will never be delivered.
     async fn fall_into(&mut self, beginning: Beginning) -> Result<(), ApplyError> {
         tracing::warn!("changes were lost: the cache is closed until nothing of them can be missing");
+        self.trail.say_all(trail::Effect::Hole, None, None);
         self.session.begins_after.push(beginning);
         for index in 0..self.states.len() {
             self.close(index).await?;
@@ -123,6 +129,7 @@ impl Applier {
 
     /// Adds a transaction to a batch, noted before anything of it is sent.
     fn add(&mut self, batch: &mut Batch, xid: Xid, end: Lsn, effects: Vec<Effect>) {
+        self.trail.note(&mut batch.told, xid, end, &effects);
         if self.is_published(xid) {
             self.ledger.note_end(end);
             return batch.removals_of(self, effects, end);
@@ -156,6 +163,7 @@ impl Applier {
         for (xid, end) in batch.commits {
             self.ledger.applied(xid, end);
         }
+        self.trail.say(batch.told);
         Ok(())
     }
 
@@ -236,6 +244,7 @@ impl Applier {
         for index in 0..self.states.len() {
             self.bump_stripe(index, xid, end).await?;
         }
+        self.trail.say_all(trail::Effect::Bump, None, Some((xid, end)));
         Ok(())
     }
 

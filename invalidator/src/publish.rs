@@ -11,6 +11,7 @@ use freshline::{
     change::Place,
     coherence::{Closed, Generation, Link, LinkError, Open, Opening, Progress, Stripe},
     telemetry::names,
+    trail::Effect,
 };
 use metrics::gauge;
 use tracing::{info, warn};
@@ -161,6 +162,7 @@ impl Applier {
             match self.scripts(&link).open(stripe, &self.opening(stripe, expected, generation)).await {
                 Ok(Open::Opened) => {
                     info!(stripe = stripe.number(), generation = %generation, source = %self.session.source, "the cache is open");
+                    self.trail.say_all(Effect::Open, Some(stripe.number()), None);
                     let published = Some(self.poll.snapshot.clone());
                     self.states[index] = StripeState { stripe, generation: Some(generation), run: Some(link.run()), published };
                     return Ok(());

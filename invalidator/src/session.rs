@@ -17,6 +17,7 @@ use crate::{
     plan::Planner,
     poll::Polls,
     source::{Source, Stream},
+    trail::Trail,
     transaction::{Assembler, Work},
 };
 
@@ -40,6 +41,8 @@ pub struct Sessions {
     pub replicas: Replicas,
     /// Where it is told whether the cache is open.
     pub readiness: Readiness,
+    /// Where it is told what was done.
+    pub trail: Trail,
 }
 
 /// Why a session ended.
@@ -115,7 +118,7 @@ impl Sessions {
         retry.succeeded();
         let (start, begins_after) = (connected.start, connected.begins_after);
         let session = Session { source: poll.source, start, catch_up_to: poll.insert, begins_after };
-        let to_redis = (self.links.clone(), polls);
+        let to_redis = (self.links.clone(), polls, self.trail.clone());
         let applier = Applier::begin(to_redis, self.stripes.clone(), session, poll, self.replicas, stop.clone()).await?;
         let (work_sender, work) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
         let (acknowledgement, acknowledged) = watch::channel(Place::default());

@@ -46,6 +46,7 @@ pub(super) const ALL: &[&str] = &[
     "SLOT",
     "SOURCE",
     "STRIPES",
+    "TRAIL",
     "VALUE_TTL_MS",
 ];
 
