@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
+use tokio::sync::OnceCell;
 
 use super::daemon::{Daemon, Look, Recipe};
 use super::java::{self, Java};
@@ -93,7 +94,18 @@ impl Deref for Kafka {
     }
 }
 
+/// One broker for those tests of this process that don't break it. It is never dropped: its watchdog ends it when the process is gone.
+static SHARED: OnceCell<Kafka> = OnceCell::const_new();
+
 impl Kafka {
+    /// The broker that all tests of this process share, for what it does not suffer from: topics of a name that no other test has.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn shared() -> Result<&'static Self> {
+        SHARED.get_or_try_init(async || Self::start(Home::scratch()?, KafkaOptions::default()).await).await
+    }
+
     /// Starts a broker on the data in `home`, which is made if there is none, and waits until it serves.
     ///
     /// # Errors

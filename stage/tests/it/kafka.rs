@@ -19,6 +19,10 @@ fn home() -> Home {
     Home::scratch().expect("a scratch directory")
 }
 
+async fn shared() -> &'static Kafka {
+    Kafka::shared().await.expect("Kafka starts")
+}
+
 async fn start() -> Kafka {
     Kafka::start(home(), KafkaOptions::default()).await.expect("Kafka starts")
 }
@@ -110,34 +114,34 @@ const INSERT: &str = "insert into products (sku, name, category, price) values (
 
 #[tokio::test]
 async fn a_row_change_arrives_in_one_topic_between_begin_and_end_also_after_a_kill() {
-    let (t, kafka) = (Stage::new().await, start().await);
+    let (t, kafka) = (Stage::new().await, shared().await);
     let connector = Connector::of(t.postgres(), t.name(), t.name());
     let topic = connector.topic().expect("one topic");
     let connect = Connect::start(home(), &kafka.brokers(), vec![connector], ConnectOptions::default()).await.expect("it streams");
     t.sql(INSERT).await;
-    until("the row is there", async || events(&kafka, &topic).map(|events| kinds(&events) == ["BEGIN", "c", "END"])).await;
-    until("a heartbeat", async || events(&kafka, &topic).map(|events| events.iter().any(|event| event["ts_ms"].is_i64()))).await;
+    until("the row is there", async || events(kafka, &topic).map(|events| kinds(&events) == ["BEGIN", "c", "END"])).await;
+    until("a heartbeat", async || events(kafka, &topic).map(|events| events.iter().any(|event| event["ts_ms"].is_i64()))).await;
 
     connect.kill().await.expect("it is killed");
     t.sql("select pg_logical_emit_message(true, 'freshline.test', 'hello')").await;
     connect.start_again().await.expect("it streams again");
-    until("the message is there", async || events(&kafka, &topic).map(|events| kinds(&events).contains(&"m"))).await;
+    until("the message is there", async || events(kafka, &topic).map(|events| kinds(&events).contains(&"m"))).await;
 }
 
 #[tokio::test]
 async fn each_table_may_have_its_topic() {
-    let (t, kafka) = (Stage::new().await, start().await);
+    let (t, kafka) = (Stage::new().await, shared().await);
     let connector = Connector { topology: Topology::TopicPerTable, ..Connector::of(t.postgres(), t.name(), t.name()) };
     let _connect = Connect::start(home(), &kafka.brokers(), vec![connector], ConnectOptions::default()).await.expect("it streams");
     t.sql(INSERT).await;
     let (rows, transactions) = (format!("{}.public.products", t.name()), format!("{}.transaction", t.name()));
-    until("the row is there", async || events(&kafka, &rows).map(|events| kinds(&events) == ["c"])).await;
-    until("and its transaction", async || events(&kafka, &transactions).map(|events| kinds(&events) == ["BEGIN", "END"])).await;
+    until("the row is there", async || events(kafka, &rows).map(|events| kinds(&events) == ["c"])).await;
+    until("and its transaction", async || events(kafka, &transactions).map(|events| kinds(&events) == ["BEGIN", "END"])).await;
 }
 
 #[tokio::test]
 async fn a_connector_that_fails_is_an_error_with_its_reason() {
-    let (t, kafka) = (Stage::new().await, start().await);
+    let (t, kafka) = (Stage::new().await, shared().await);
     let connector = Connector { publication: "nowhere".into(), ..Connector::of(t.postgres(), t.name(), t.name()) };
     let failed = Connect::start(home(), &kafka.brokers(), vec![connector], ConnectOptions::default()).await;
     let error = failed.err().expect("there is no such publication").to_string();
