@@ -41,6 +41,7 @@ impl Test {
         println!("seed {seed}: `cargo xtask test --seed {seed}` runs the generated tests like this again");
         let begun = Instant::now();
         stage::servers::ensure()?;
+        stage::servers::ensure_brokers()?;
         for step in STEPS {
             let line = format!("cargo {}", step.join(" "));
             println!("== {line}");

@@ -18,6 +18,8 @@ pub(super) const ALL: &[&str] = &[
     "DATABASE_URL",
     "GRACE_MS",
     "INVALIDATOR_ADDRESS",
+    "KAFKA_BROKERS",
+    "KAFKA_TOPICS",
     "LEASE_TTL_MS",
     "LOG",
     "LOG_FORMAT",
