@@ -4,6 +4,7 @@
 //! with every value as Postgres prints it. [`Encoder`] makes such messages from the direct source's events. In `source` it writes
 //! some fields more than Debezium: the whole `xid`, `end` (of the commit), `ordinal` and `last` (the row's place in its
 //! transaction), and `history` (the identity of the Postgres history).
+//! [`Sequence`] puts the messages of a log back together as transactions.
 //!
 //! What cannot be told exactly from a message is [`Datum::Unchanged`](crate::change::Datum::Unchanged): unknown, never guessed.
 
@@ -14,6 +15,7 @@ mod number;
 mod poison;
 mod record;
 mod row;
+mod sequence;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ pub use encode::{Encoder, Posting, Stamp};
 pub use poison::{Partial, Poison, Reason};
 pub use record::{Boundary, Envelope, Heartbeat, Hole, Logical, Operation, Origin, Record, decode};
 pub use row::Notes;
+pub use sequence::{Now, Sequence};
 pub use table::{Relations, Table};
 pub use value::Numerics;
 

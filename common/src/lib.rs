@@ -12,6 +12,7 @@
 //! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`] are what every process needs around that.
 
 pub mod admin;
+#[cfg(any(feature = "nats", feature = "kafka"))]
 pub mod broker;
 pub mod cache;
 pub mod catalog;

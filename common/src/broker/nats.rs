@@ -16,8 +16,8 @@ use crate::{
 };
 
 /// Where the servers are.
-const URL: Setting<String> =
-    Setting::servers("NATS_URL", "nats://127.0.0.1:4222", "The NATS servers; `tls://` for TLS.").or("nats://127.0.0.1:4222");
+const URL: Setting<Vec<String>> =
+    Setting::list("NATS_URL", "nats://127.0.0.1:4222", "The NATS servers; `tls://` for TLS.").or("nats://127.0.0.1:4222");
 const STREAM: Setting<String> =
     Setting::namespace("NATS_STREAM", "The JetStream stream of the relay; its subjects begin with this name in small letters.")
         .or("FRESHLINE");
@@ -38,8 +38,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Where NATS is, which stream to use there, and how to get in.
 #[derive(Debug, Clone)]
 pub struct NatsSettings {
-    /// The servers, by commas.
-    pub url: String,
+    /// The servers.
+    pub url: Vec<String>,
     /// The stream.
     pub stream: String,
     login: Login,
@@ -111,8 +111,7 @@ impl NatsSettings {
     /// [`NatsRefusal`].
     pub async fn connect(&self, name: &str) -> Result<Client, NatsRefusal> {
         let options = self.options().await?.name(name).request_timeout(Some(ANSWER_WITHIN)).connection_timeout(ANSWER_WITHIN);
-        let servers: Vec<&str> = self.url.split(',').collect();
-        options.connect(servers).await.map_err(|cause| NatsRefusal::Connect { url: self.url.clone(), cause })
+        options.connect(&self.url[..]).await.map_err(|cause| NatsRefusal::Connect { url: self.url.join(","), cause })
     }
 
     async fn options(&self) -> Result<ConnectOptions, NatsRefusal> {

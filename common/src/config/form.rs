@@ -20,9 +20,10 @@ pub(super) enum Form {
     Namespace,
     Switch,
     LogFilter,
-    Words(fn() -> Vec<&'static str>),
-    Servers { example: &'static str },
+    List { example: &'static str },
+    Text { example: &'static str },
     Secret,
+    Words(fn() -> Vec<&'static str>),
 }
 
 /// A type whose values are written as words.
@@ -45,11 +46,11 @@ impl Form {
             Self::PostgresUrl => "postgres://user:password@localhost:5432/database".to_owned(),
             Self::RedisUrl => "redis://user:password@localhost:6379/0".to_owned(),
             Self::Path => "path/to/file".to_owned(),
-            Self::Servers { example } => example.to_owned(),
-            Self::Secret => "secret".to_owned(),
             Self::Namespace => "freshline".to_owned(),
             Self::Switch => "true".to_owned(),
             Self::LogFilter => "info".to_owned(),
+            Self::List { example } | Self::Text { example } => example.to_owned(),
+            Self::Secret => "secret".to_owned(),
             Self::Words(words) => words().first().copied().unwrap_or_default().to_owned(),
         }
     }
@@ -65,9 +66,10 @@ impl fmt::Display for Form {
             Self::Switch => f.write_str("true or false"),
             Self::Address => write!(f, "an address and port such as {}", self.example()),
             Self::Path => write!(f, "a path such as {}", self.example()),
-            Self::Servers { example } => write!(f, "addresses such as {example}, separated by commas"),
-            Self::Secret => f.write_str("a text that is kept secret"),
             Self::PostgresUrl | Self::RedisUrl => write!(f, "a URL such as {}", self.example()),
+            Self::List { example } => write!(f, "one or more, with commas between, such as {example}"),
+            Self::Text { example } => write!(f, "a text such as {example}"),
+            Self::Secret => f.write_str("a secret"),
             Self::LogFilter => f.write_str("a level or directives such as info,freshline=debug"),
         }
     }
@@ -131,15 +133,15 @@ pub(super) fn log_filter(_: &Form, text: &str) -> Result<String, String> {
     EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|wrong| format!("is not a log filter ({wrong})"))
 }
 
-/// Printable, and without a password: those have settings of their own, which are kept secret.
-pub(super) fn servers(_: &Form, text: &str) -> Result<String, String> {
-    match text {
-        _ if text.contains('@') => Err("carries a password or user, which has a setting of its own".to_owned()),
-        _ if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) => Err("is not a list of addresses".to_owned()),
-        _ => Ok(text.to_owned()),
-    }
+pub(super) fn list(_: &Form, text: &str) -> Result<Vec<String>, String> {
+    let names: Vec<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.iter().any(String::is_empty) { Err("has a gap between two commas".to_owned()) } else { Ok(names) }
+}
+
+pub(super) fn text(_: &Form, text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
 pub(super) fn secret(_: &Form, text: &str) -> Result<SecretString, String> {
-    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(SecretString::from(text)) }
+    Ok(SecretString::from(text))
 }

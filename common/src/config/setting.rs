@@ -139,15 +139,22 @@ impl Setting<RedisUrl> {
     }
 }
 
+impl Setting<Vec<String>> {
+    /// Names with commas between.
+    pub const fn list(name: &'static str, example: &'static str, meaning: &'static str) -> Self {
+        Self::new(name, Form::List { example }, form::list, meaning)
+    }
+}
+
 impl Setting<String> {
+    /// Any text.
+    pub const fn text(name: &'static str, example: &'static str, meaning: &'static str) -> Self {
+        Self::new(name, Form::Text { example }, form::text, meaning)
+    }
+
     /// A name that keeps one cache apart from others in the same Redis.
     pub const fn namespace(name: &'static str, meaning: &'static str) -> Self {
         Self::new(name, Form::Namespace, form::namespace, meaning)
-    }
-
-    /// Where the servers of a broker are, without any secret.
-    pub const fn servers(name: &'static str, example: &'static str, meaning: &'static str) -> Self {
-        Self::new(name, Form::Servers { example }, form::servers, meaning)
     }
 
     /// What to log: directives of `tracing`'s environment filter.
