@@ -19,11 +19,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::{Config, REDIS_DEADLINE},
+    config::{Config, REDIS_DEADLINE, SourceConfig},
     plan::Planner,
     poll::{Poller, Polls},
     session::{CACHE, Sessions},
-    source::postgres::Postgres,
+    source::{
+        kafka::{Kafka, KafkaSettings},
+        nats::Nats,
+        postgres::Postgres,
+    },
     trail::{Trail, Writer},
 };
 
@@ -41,6 +45,7 @@ pub struct App {
     trail_writer: Option<Writer>,
     sessions: Sessions,
     settings: StreamSettings,
+    source: SourceConfig,
     rules: Rules,
     stop: CancellationToken,
 }
@@ -64,7 +69,7 @@ impl App {
         info!("metrics and readiness at http://{}", admin.address()?);
         let process = Process {
             admin_address: Some(admin.address()?.to_string()),
-            source: Some("postgres".into()),
+            source: Some(config.source.name().into()),
             ..Process::this(Role::Invalidator)
         };
         let registration = Registration::new(links.clone(), &config.shared.stripes, process);
@@ -78,13 +83,14 @@ impl App {
             readiness: readiness.clone(),
             trail,
         };
-        let stop = stop.clone();
-        Ok(Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, rules, stop })
+        let (source, stop) = (config.source, stop.clone());
+        Ok(Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, source, rules, stop })
     }
 
     /// Starts every task; the set owns them.
     pub fn spawn(self) -> Tasks {
-        let Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, rules, stop } = self;
+        let Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, source, rules, stop } =
+            self;
         let mut tasks = Tasks::new();
         tasks.spawn_sure("the admin port", admin.serve(stop.clone()));
         tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(stop.clone()));
@@ -101,7 +107,19 @@ impl App {
                 Err(GivenUp::Stopped { .. }) => return Ok(()),
                 Err(given_up) => return Err(with_remedy(given_up)),
             }
-            sessions.run(Postgres::new(settings), stop).await.map_err(with_remedy)
+            match source {
+                SourceConfig::Postgres => sessions.run(Postgres::new(settings), stop).await.map_err(with_remedy),
+                SourceConfig::Nats { settings: nats, consumer } => {
+                    let tables = rules.tables().cloned().collect();
+                    let nats = Nats::new(nats, consumer, tables, settings.server);
+                    sessions.run(nats, stop).await.map_err(with_remedy)
+                }
+                SourceConfig::Kafka { address, topics, group, numerics } => {
+                    let tables = rules.tables().cloned().collect();
+                    let kafka = KafkaSettings { address, topics, group, numerics, tables };
+                    sessions.run(Kafka::new(kafka, settings.server), stop).await.map_err(with_remedy)
+                }
+            }
         });
         tasks
     }

@@ -34,6 +34,7 @@ pub(super) const ALL: &[&str] = &[
     "LOG_FORMAT",
     "MAX_STALENESS_MS",
     "NAMESPACE",
+    "NATS_CONSUMER",
     "NATS_CREDENTIALS",
     "NATS_MAX_AGE_MS",
     "NATS_NKEY",

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::{UNAVAILABLE, moment, number};
-use crate::row_json::is_integer;
+use crate::{config::Word, row_json::is_integer};
 
 /// How the connector writes `numeric` (`decimal.handling.mode`): the one setting that a value cannot show. Under `precise` NaN comes
 /// as null, so that a null says nothing.
@@ -19,6 +19,10 @@ pub enum Numerics {
     Text,
     /// `precise`: base64 of the unscaled number.
     Precise,
+}
+
+impl Word for Numerics {
+    const WORDS: &'static [(&'static str, Self)] = &[("string", Self::Text), ("precise", Self::Precise)];
 }
 
 /// How a column comes in an envelope.

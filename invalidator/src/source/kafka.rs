@@ -14,6 +14,7 @@ use freshline::{
     broker::kafka::KafkaAddress,
     change::{Beginning, Event, Place},
     coherence,
+    dead_letters::DeadLetters,
     envelope::Numerics,
     rules::TableName,
 };
@@ -91,7 +92,8 @@ impl Source for Kafka {
         let decoder = Decoder::new(relations, numerics, tables);
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
         let (acknowledged, told) = watch::channel(Place::default());
-        let pump = Pump::new(turn, log, markers, decoder, has_hole, history);
+        let dead_letters = DeadLetters::new(self.database.clone());
+        let pump = Pump::new(turn, log, (markers, decoder), dead_letters, (history, has_hole));
         let task = Some(AbortOnDropHandle::new(tokio::spawn(pump.run(sender, told))));
         Ok(Connected { stream: KafkaStream { batches, acknowledged, task }, place, start: None, begins_after })
     }

@@ -3,5 +3,6 @@
 mod faults;
 mod gap;
 mod house;
+mod kafka;
 mod life;
 mod refusals;

@@ -2,6 +2,7 @@
 
 use freshline::{
     coherence,
+    dead_letters::DeadLetterError,
     fault::{Classified, Kind},
 };
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
@@ -39,6 +40,9 @@ pub enum KafkaFailed {
     /// The turn is lost.
     #[error(transparent)]
     Turn(#[from] TurnError),
+    /// A message that cannot be used could not be kept; it is not acknowledged.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
     /// The primary crashed or was promoted.
     #[error("the primary's history changed from {from} to {to}")]
     SourceChanged {
@@ -65,6 +69,7 @@ impl Classified for KafkaFailed {
             Self::Kafka { source, .. } if refused_for_good(source) => Kind::Permanent,
             Self::Settings(_) => Kind::Permanent,
             Self::Turn(error) => error.kind(),
+            Self::DeadLetters(error) => error.kind(),
             Self::Kafka { .. } | Self::NoTopic { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended => {
                 Kind::Transient
             }
@@ -79,6 +84,7 @@ impl Classified for KafkaFailed {
             Self::Settings(_) => Some("check the FRESHLINE_KAFKA_ settings".into()),
             Self::NoTopic { .. } => Some("start the connector, which makes it, or mend FRESHLINE_KAFKA_TOPICS".into()),
             Self::Turn(error) => error.remedy(),
+            Self::DeadLetters(error) => error.remedy(),
             Self::Kafka { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended => None,
         }
     }

@@ -216,16 +216,6 @@ impl Log {
     }
 }
 
-trait PayloadLen {
-    fn payload_len(&self) -> usize;
-}
-
-impl PayloadLen for BorrowedMessage<'_> {
-    fn payload_len(&self) -> usize {
-        self.payload().map_or(0, <[u8]>::len)
-    }
-}
-
 async fn partitions(consumer: &Arc<StreamConsumer<Context>>, topics: &[String]) -> Result<Vec<Partition>, KafkaFailed> {
     let (consumer, topics) = (consumer.clone(), topics.to_vec());
     blocking(move || {

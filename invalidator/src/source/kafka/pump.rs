@@ -5,6 +5,7 @@ use std::time::Duration;
 use freshline::{
     change::{Event, Place},
     coherence::{self, Lsn},
+    dead_letters::{DeadLetters, Letter},
     envelope::{Now, Poison, Reason, Record, decode},
 };
 use rdkafka::{Message, message::BorrowedMessage};
@@ -43,6 +44,7 @@ struct State {
     history: coherence::Source,
     markers: Markers,
     decoder: Decoder,
+    dead_letters: DeadLetters,
     offsets: Offsets,
     /// Read so far, by partition; and where all that was read had been ended.
     read: Vec<Option<i64>>,
@@ -54,10 +56,18 @@ struct State {
 }
 
 impl Pump {
-    pub fn new(turn: Turn, log: Log, markers: Markers, decoder: Decoder, is_skipping: bool, history: coherence::Source) -> Self {
+    /// A pump of what is assigned to this log. It skips what comes before the first marker where that may be of another history.
+    pub fn new(
+        turn: Turn,
+        log: Log,
+        (markers, decoder): (Markers, Decoder),
+        dead_letters: DeadLetters,
+        (history, is_skipping): (coherence::Source, bool),
+    ) -> Self {
         let (read, ended) = (vec![None; log.partitions().len()], vec![None; log.partitions().len()]);
-        let (offsets, position) = (Offsets::default(), None);
-        Self { turn, log, state: State { history, markers, decoder, offsets, read, ended, batch: 0, is_skipping, position } }
+        let (offsets, batch, position) = (Offsets::default(), 0, None);
+        let state = State { history, markers, decoder, dead_letters, offsets, read, ended, batch, is_skipping, position };
+        Self { turn, log, state }
     }
 
     /// Runs until it fails, or nobody takes what it reads.
@@ -164,11 +174,25 @@ impl State {
             }
             Err(poison) => {
                 self.decoder.poisoned(&poison.partial, look, now, events);
-                warn!(topic = message.topic(), partition = message.partition(), offset = message.offset(), "{poison}");
+                self.bury(message, &poison).await?;
             }
         }
         self.note(slot, message.offset());
         Ok(())
+    }
+
+    /// Keeps a message that cannot be used. What it touches is among the events.
+    async fn bury(&self, message: &BorrowedMessage<'_>, poison: &Poison) -> Result<(), KafkaFailed> {
+        let table = poison.partial.table.as_ref().map(|(schema, name)| format!("{schema}.{name}"));
+        let letter = Letter {
+            source: "kafka",
+            place: &format!("{} p{}@{}", message.topic(), message.partition(), message.offset()),
+            subject: Some(message.topic()),
+            table: table.as_deref(),
+            reason: &poison.reason.to_string(),
+            raw: message.payload().unwrap_or_default(),
+        };
+        Ok(self.dead_letters.write(&letter).await?)
     }
 
     fn note(&mut self, slot: usize, offset: i64) {
