@@ -13,7 +13,7 @@ mod app;
 mod config;
 mod primary;
 mod session;
-mod target;
+mod sink;
 mod transaction;
 
 #[global_allocator]

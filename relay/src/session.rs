@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use crate::{
     primary::{Primary, Untold},
-    target::{
+    sink::{
         Last,
         nats::{Nats, NatsError},
     },
@@ -81,7 +81,7 @@ pub enum SessionError {
     },
     /// The broker takes nothing.
     #[error("changes cannot be published")]
-    Target(#[source] NatsError),
+    Sink(#[source] NatsError),
 }
 
 impl Classified for SessionError {
@@ -90,7 +90,7 @@ impl Classified for SessionError {
             Self::Source(error) => error.kind(),
             Self::Primary(error) => error.kind(),
             Self::SourceChanged { .. } => Kind::Transient,
-            Self::Target(error) => error.kind(),
+            Self::Sink(error) => error.kind(),
         }
     }
 
@@ -99,7 +99,7 @@ impl Classified for SessionError {
             Self::Source(error) => error.remedy(),
             Self::Primary(error) => error.remedy(),
             Self::SourceChanged { .. } => None,
-            Self::Target(error) => error.remedy(),
+            Self::Sink(error) => error.remedy(),
         }
     }
 }
@@ -127,7 +127,7 @@ impl Sessions {
     async fn session(&self, retry: &mut Retry) -> Result<(), SessionError> {
         let mut primary = Primary::connect(&self.stream.server).await.map_err(SessionError::Primary)?;
         let before = primary.look().await.map_err(SessionError::Primary)?;
-        let (nats, last) = Nats::connect(&self.nats, self.max_age).await.map_err(SessionError::Target)?;
+        let (nats, last) = Nats::connect(&self.nats, self.max_age).await.map_err(SessionError::Sink)?;
         let started = replication::start(&self.stream).await.map_err(SessionError::Source)?;
         // The same history before and after proves that the stream is of it.
         let look = primary.look().await.map_err(SessionError::Primary)?;
@@ -251,7 +251,7 @@ impl Session {
             self.stored.push_back(Sent { stored: Box::pin(async { Ok(()) }), confirms });
             return Ok(());
         }
-        let stored = self.nats.publish(letter).await.map_err(SessionError::Target)?;
+        let stored = self.nats.publish(letter).await.map_err(SessionError::Sink)?;
         counter!(names::RELAY_PUBLISHED).increment(1);
         self.stored.push_back(Sent { stored, confirms });
         Ok(())
@@ -259,7 +259,7 @@ impl Session {
 
     /// Publishes a message and waits until it is stored.
     async fn publish_one(&mut self, letter: Letter) -> Result<(), SessionError> {
-        self.nats.publish(letter).await.map_err(SessionError::Target)?.await.map_err(SessionError::Target)
+        self.nats.publish(letter).await.map_err(SessionError::Sink)?.await.map_err(SessionError::Sink)
     }
 
     fn confirm(&mut self, confirms: Option<Lsn>) {
@@ -274,7 +274,7 @@ async fn next_stored(sent: &mut VecDeque<Sent>) -> Option<Result<Option<Lsn>, Se
     let first = sent.front_mut()?;
     let outcome = first.stored.as_mut().await;
     let confirms = sent.pop_front()?.confirms;
-    Some(outcome.map(|()| confirms).map_err(SessionError::Target))
+    Some(outcome.map(|()| confirms).map_err(SessionError::Sink))
 }
 
 fn now_ms() -> u64 {
