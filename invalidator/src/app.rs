@@ -5,8 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use freshline::{
     admin::{Admin, Readiness},
+    check::check,
     coherence::{LinkKeeper, Links},
-    fault::Classified,
+    fault::{self, Classified},
+    registry::{Process, Registration, Role},
     replication::{SlotName, StreamSettings},
     retry::{GivenUp, Policy, retry},
     rules::Rules,
@@ -17,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    check::check,
     config::{Config, REDIS_DEADLINE},
     plan::Planner,
     poll::{Poller, Polls},
     session::{CACHE, Sessions},
     source::postgres::Postgres,
+    trail::{Trail, Writer},
 };
 
 /// The condition that the primary and its tables are as the rules need them.
@@ -35,6 +37,8 @@ pub struct App {
     metrics: Metrics,
     keeper: LinkKeeper,
     poller: Poller,
+    registration: Registration,
+    trail_writer: Option<Writer>,
     sessions: Sessions,
     settings: StreamSettings,
     rules: Rules,
@@ -47,6 +51,7 @@ impl App {
         let metrics = Metrics::install()?;
         let rules = rules(config.rules.as_deref())?;
         let redis = redis::Client::open(config.shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
+        let (trail, trail_writer) = Trail::new(redis.clone(), config.shared.stripes.clone(), config.trail);
         let (links, keeper) = Links::new(redis, REDIS_DEADLINE);
         let database = config.shared.database_url.connect_options();
         let (polls, poller) = Polls::new(database.clone(), links.clone(), config.poll_interval);
@@ -57,6 +62,12 @@ impl App {
         readiness.unready(CACHE, "not opened yet");
         let admin = Admin::bind(config.address, readiness.clone(), metrics.clone()).await?;
         info!("metrics and readiness at http://{}", admin.address()?);
+        let process = Process {
+            admin_address: Some(admin.address()?.to_string()),
+            source: Some("postgres".into()),
+            ..Process::this(Role::Invalidator)
+        };
+        let registration = Registration::new(links.clone(), &config.shared.stripes, process);
         let planner = Planner::new(rules.clone());
         let sessions = Sessions {
             links,
@@ -65,18 +76,24 @@ impl App {
             planner,
             replicas: config.replicas,
             readiness: readiness.clone(),
+            trail,
         };
-        Ok(Self { admin, readiness, metrics, keeper, poller, sessions, settings, rules, stop: stop.clone() })
+        let stop = stop.clone();
+        Ok(Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, rules, stop })
     }
 
     /// Starts every task; the set owns them.
     pub fn spawn(self) -> Tasks {
-        let Self { admin, readiness, metrics, keeper, poller, sessions, settings, rules, stop } = self;
+        let Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, rules, stop } = self;
         let mut tasks = Tasks::new();
         tasks.spawn_sure("the admin port", admin.serve(stop.clone()));
         tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(stop.clone()));
         tasks.spawn_sure("the connection to Redis", keeper.run(stop.clone()));
         tasks.spawn_sure("the poller", poller.run(stop.clone()));
+        tasks.spawn_sure("the record of this process", registration.run(stop.clone()));
+        if let Some(writer) = trail_writer {
+            tasks.spawn_sure("the trail", writer.run(stop.clone()));
+        }
         tasks.spawn("the applier", async move {
             let asked = retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await;
             match asked {
@@ -92,15 +109,13 @@ impl App {
 
 /// An error that says in its text what mends it, for whoever reads how the process ended.
 fn with_remedy(error: impl Classified + Send + Sync + 'static) -> anyhow::Error {
-    let remedy = error.remedy().map(|remedy| format!("{error}; remedy: {remedy}"));
-    match remedy {
-        Some(told) => anyhow::Error::new(error).context(told),
-        None => anyhow::Error::new(error),
-    }
+    let told = fault::told(&error);
+    anyhow::Error::new(error).context(told)
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {
-    let Some(path) = path else { return Ok(freshline::catalog::rules()?) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("FRESHLINE_RULES={} cannot be read", path.display()))?;
-    Rules::parse(&text).with_context(|| format!("FRESHLINE_RULES={} cannot be used", path.display()))
+    Ok(match path {
+        Some(path) => Rules::read(path)?,
+        None => freshline::catalog::rules()?,
+    })
 }

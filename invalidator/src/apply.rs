@@ -4,14 +4,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use freshline::change::Beginning;
 use freshline::coherence::{
     Applied, CacheKey, Dependency, Generation, Link, LinkError, Lsn, NarrowXid, Stripe, Tag, TagVersion, Touched, WILDCARD_FIELD,
     Xid,
 };
+use freshline::trail::{self, Record};
 
 use crate::{
     applier::{Applier, ApplyError, BLIND_AFTER},
-    transaction::{Effect, Work},
+    transaction::{Effect, End, Work},
 };
 
 /// Dependencies in one script: its run stays far below a millisecond.
@@ -27,7 +29,9 @@ struct Batch {
     /// Changes known to be visible: removal only, by stripe.
     removals: BTreeMap<Stripe, Removals>,
     /// Transactions that are applied once all of this is confirmed.
-    commits: Vec<(Xid, Lsn)>,
+    commits: Vec<(Xid, End)>,
+    /// What is told of it then.
+    told: Vec<Record>,
 }
 
 struct Scripted {
@@ -51,16 +55,17 @@ impl Applier {
     /// [`ApplyError`].
     pub async fn apply(&mut self, work: Vec<Work>, giant: &mut Option<Giant>) -> Result<(), ApplyError> {
         self.stay_sighted().await?;
+        self.trail.begin();
         let mut batch = Batch::default();
         for one in work {
             match one {
                 Work::Whole { xid, end, effects, bumps } => {
                     let xid = xid.widen(&self.poll.snapshot);
-                    self.add(&mut batch, xid, end, effects);
+                    self.add(&mut batch, xid, end.lsn, effects);
                     batch.commits.push((xid, end));
                     if bumps {
                         self.confirm(std::mem::take(&mut batch)).await?;
-                        self.bump(xid, end).await?;
+                        self.bump(xid, end.lsn).await?;
                     }
                 }
                 Work::GiantBegins(xid) => {
@@ -69,26 +74,42 @@ impl Applier {
                 }
                 Work::GiantPart(effects) => {
                     if let Some(giant) = giant {
+                        self.trail.note(&mut batch.told, giant.xid, giant.end, &effects);
                         batch.removals_of(self, effects, giant.end);
                     }
                 }
                 Work::GiantEnds { end, bumps } => {
                     if let Some(giant) = giant.take() {
                         batch.commits.push((giant.xid, end));
-                        self.ledger.note_end(end);
+                        self.ledger.note_end(end.lsn);
                         self.confirm(std::mem::take(&mut batch)).await?;
                         if bumps {
-                            self.bump(giant.xid, end).await?;
+                            self.bump(giant.xid, end.lsn).await?;
                         }
                     }
                 }
-                Work::Reached(position) => {
+                Work::Reached(position, place) => {
                     self.confirm(std::mem::take(&mut batch)).await?;
-                    self.ledger.reached(position);
+                    self.ledger.reached(position, place);
+                }
+                Work::Hole(beginning) => {
+                    self.confirm(std::mem::take(&mut batch)).await?;
+                    self.fall_into(beginning).await?;
                 }
             }
         }
         self.confirm(batch).await
+    }
+
+    /// Closes everything for something that will never be delivered.
+    async fn fall_into(&mut self, beginning: Beginning) -> Result<(), ApplyError> {
+        tracing::warn!("changes were lost: the cache is closed until nothing of them can be missing");
+        self.trail.say_all(trail::Effect::Hole, None, None);
+        self.session.begins_after.push(beginning);
+        for index in 0..self.states.len() {
+            self.close(index).await?;
+        }
+        Ok(())
     }
 
     /// Gives up remembering each transaction where too many are in the gap, or the primary has not been seen for too long.
@@ -108,6 +129,7 @@ impl Applier {
 
     /// Adds a transaction to a batch, noted before anything of it is sent.
     fn add(&mut self, batch: &mut Batch, xid: Xid, end: Lsn, effects: Vec<Effect>) {
+        self.trail.note(&mut batch.told, xid, end, &effects);
         if self.is_published(xid) {
             self.ledger.note_end(end);
             return batch.removals_of(self, effects, end);
@@ -141,6 +163,7 @@ impl Applier {
         for (xid, end) in batch.commits {
             self.ledger.applied(xid, end);
         }
+        self.trail.say(batch.told);
         Ok(())
     }
 
@@ -177,11 +200,8 @@ impl Applier {
             command.arg(keys);
             command
         }));
-        commands.extend(removals.tags.iter().map(|tag| {
-            let mut command = redis::cmd("SET");
-            command.arg(self.stripes.tag(tag)).arg(TagVersion::random().as_bytes().as_slice()).arg("XX").arg("KEEPTTL");
-            command
-        }));
+        let tags: Vec<_> = removals.tags.iter().map(|tag| (tag, TagVersion::random())).collect();
+        commands.extend(tags.chunks(UNLINK_LEN_MAX).map(|tags| self.scripts(link).touch(tags)));
     }
 
     /// Waits until as many replicas as are configured have what was sent before.
@@ -224,6 +244,7 @@ impl Applier {
         for index in 0..self.states.len() {
             self.bump_stripe(index, xid, end).await?;
         }
+        self.trail.say_all(trail::Effect::Bump, None, Some((xid, end)));
         Ok(())
     }
 

@@ -2,23 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use freshline::config::{Description, Faults, Optional, Reader, Setting, Shared, Vars};
+use freshline::config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, Setting, Shared, Vars};
 
 use crate::applier::Replicas;
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.")
         .or("127.0.0.1:9102");
-
-const SLOT: Setting<String> =
-    Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.")
-        .or("freshline");
-
-const PUBLICATION: Setting<String> =
-    Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");
-
-const RULES: Optional<PathBuf> =
-    Setting::path("RULES", "The rules file that maps tables to cached keys and tags. Left out: the catalogue's own.").optional();
 
 /// Protocol.md asks for four publications a second at least.
 const POLL: Setting<Duration> = Setting::millis(
@@ -39,6 +29,14 @@ const REPLICAS_TIMEOUT: Setting<Duration> = Setting::millis(
 )
 .or("1000");
 
+/// What a page of `freshline watch` or a dashboard shows, many times over: 10,000 records are about 1 MB.
+const TRAIL: Setting<u32> = Setting::count(
+    "TRAIL",
+    0..=1_000_000,
+    "About how many records of what was done are kept in Redis, for `freshline watch`; 0 for none.",
+)
+.or("10000");
+
 /// How long a call to Redis may take before it is sent again. Above any script's run, below a second of staleness.
 pub const REDIS_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -52,6 +50,7 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     pub poll_interval: Duration,
     pub replicas: Replicas,
+    pub trail: u32,
 }
 
 /// Every setting, for `--settings`.
@@ -64,6 +63,7 @@ pub fn settings() -> Vec<Description> {
         POLL.describe(),
         REPLICAS.describe(),
         REPLICAS_TIMEOUT.describe(),
+        TRAIL.describe(),
     ];
     Shared::SETTINGS.into_iter().chain(own).collect()
 }
@@ -76,7 +76,8 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
     let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
-    let (poll_interval, count, timeout) = (read.get(&POLL), read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
+    let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
+    let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
     read.finish(|| {
         Some(Config {
             shared: shared?,
@@ -86,6 +87,7 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
             rules: rules?,
             poll_interval: poll_interval?,
             replicas: Replicas { count: count?, timeout: timeout? },
+            trail: trail?,
         })
     })
 }

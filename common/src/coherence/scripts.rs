@@ -22,18 +22,20 @@ pub(super) enum Script {
     Fill,
     Apply,
     Raise,
+    Touch,
     Publish,
     Settle,
     Open,
     Bump,
 }
 
-pub(super) const SCRIPTS: [Script; 9] = [
+pub(super) const SCRIPTS: [Script; 10] = [
     Script::Tag,
     Script::Lease,
     Script::Fill,
     Script::Apply,
     Script::Raise,
+    Script::Touch,
     Script::Publish,
     Script::Settle,
     Script::Open,
@@ -43,7 +45,7 @@ pub(super) const SCRIPTS: [Script; 9] = [
 impl Script {
     /// The text that Redis gets: the script, with what all share put before its first command.
     pub(super) fn text(self) -> &'static str {
-        static TEXTS: LazyLock<[String; 9]> = LazyLock::new(|| SCRIPTS.map(|script| with_lib(script.source())));
+        static TEXTS: LazyLock<[String; 10]> = LazyLock::new(|| SCRIPTS.map(|script| with_lib(script.source())));
         &TEXTS[self as usize]
     }
 
@@ -54,6 +56,7 @@ impl Script {
             Self::Fill => include_str!("scripts/fill.lua"),
             Self::Apply => include_str!("scripts/apply.lua"),
             Self::Raise => include_str!("scripts/raise.lua"),
+            Self::Touch => include_str!("scripts/touch.lua"),
             Self::Publish => include_str!("scripts/publish.lua"),
             Self::Settle => include_str!("scripts/settle.lua"),
             Self::Open => include_str!("scripts/open.lua"),
@@ -372,7 +375,14 @@ impl<'a> Scripts<'a> {
         self.link.script_command(Script::Raise, &keys, &[generation.as_bytes(), end.get().to_string().as_bytes()])
     }
 
-    /// Sends commands made by [`apply`](Self::apply) and [`raise`](Self::raise), and plain ones, in order. All may be sent again.
+    /// The command that is the last step of the fast path: gives tags of one stripe other versions. Can be sent again.
+    pub fn touch(&self, tags: &[(&Tag, TagVersion)]) -> redis::Cmd {
+        let keys: Vec<_> = tags.iter().map(|(tag, _)| self.stripes.tag(tag)).collect();
+        let args: Vec<&[u8]> = tags.iter().map(|(_, version)| version.as_bytes().as_slice()).collect();
+        self.link.script_command(Script::Touch, &keys, &args)
+    }
+
+    /// Sends commands made by [`apply`](Self::apply), [`raise`](Self::raise) and [`touch`](Self::touch), and plain ones, in order. All may be sent again.
     ///
     /// # Errors
     /// Any [`LinkError`]: then some may have been carried out, and all are to be sent again.

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use super::{PostgresUrl, RedisUrl};
@@ -20,6 +21,8 @@ pub(super) enum Form {
     Switch,
     LogFilter,
     Words(fn() -> Vec<&'static str>),
+    Servers { example: &'static str },
+    Secret,
 }
 
 /// A type whose values are written as words.
@@ -31,7 +34,7 @@ pub trait Word: Copy + 'static {
 impl Form {
     /// Whether the text carries a password.
     pub(super) fn is_secret(self) -> bool {
-        matches!(self, Self::PostgresUrl | Self::RedisUrl)
+        matches!(self, Self::PostgresUrl | Self::RedisUrl | Self::Secret)
     }
 
     /// A text of this form, for a setting that has no default.
@@ -42,6 +45,8 @@ impl Form {
             Self::PostgresUrl => "postgres://user:password@localhost:5432/database".to_owned(),
             Self::RedisUrl => "redis://user:password@localhost:6379/0".to_owned(),
             Self::Path => "path/to/file".to_owned(),
+            Self::Servers { example } => example.to_owned(),
+            Self::Secret => "secret".to_owned(),
             Self::Namespace => "freshline".to_owned(),
             Self::Switch => "true".to_owned(),
             Self::LogFilter => "info".to_owned(),
@@ -60,6 +65,8 @@ impl fmt::Display for Form {
             Self::Switch => f.write_str("true or false"),
             Self::Address => write!(f, "an address and port such as {}", self.example()),
             Self::Path => write!(f, "a path such as {}", self.example()),
+            Self::Servers { example } => write!(f, "addresses such as {example}, separated by commas"),
+            Self::Secret => f.write_str("a text that is kept secret"),
             Self::PostgresUrl | Self::RedisUrl => write!(f, "a URL such as {}", self.example()),
             Self::LogFilter => f.write_str("a level or directives such as info,freshline=debug"),
         }
@@ -122,4 +129,17 @@ pub(super) fn namespace(_: &Form, text: &str) -> Result<String, String> {
 
 pub(super) fn log_filter(_: &Form, text: &str) -> Result<String, String> {
     EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|wrong| format!("is not a log filter ({wrong})"))
+}
+
+/// Printable, and without a password: those have settings of their own, which are kept secret.
+pub(super) fn servers(_: &Form, text: &str) -> Result<String, String> {
+    match text {
+        _ if text.contains('@') => Err("carries a password or user, which has a setting of its own".to_owned()),
+        _ if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) => Err("is not a list of addresses".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+pub(super) fn secret(_: &Form, text: &str) -> Result<SecretString, String> {
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(SecretString::from(text)) }
 }

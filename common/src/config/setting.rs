@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use secrecy::SecretString;
+
 use super::{
     PREFIX, PostgresUrl, RedisUrl,
     form::{self, Form, Word},
@@ -143,9 +145,21 @@ impl Setting<String> {
         Self::new(name, Form::Namespace, form::namespace, meaning)
     }
 
+    /// Where the servers of a broker are, without any secret.
+    pub const fn servers(name: &'static str, example: &'static str, meaning: &'static str) -> Self {
+        Self::new(name, Form::Servers { example }, form::servers, meaning)
+    }
+
     /// What to log: directives of `tracing`'s environment filter.
     pub const fn log_filter(name: &'static str, meaning: &'static str) -> Self {
         Self::new(name, Form::LogFilter, form::log_filter, meaning)
+    }
+}
+
+impl Setting<SecretString> {
+    /// A password, token or seed.
+    pub const fn secret(name: &'static str, meaning: &'static str) -> Self {
+        Self::new(name, Form::Secret, form::secret, meaning)
     }
 }
 

@@ -261,6 +261,22 @@ async fn a_full_redis_still_takes_what_is_changed() {
     assert_eq!(house.served(&key(), None).await, Err(Refusal::Missing));
 }
 
+/// Most of a backlog takes the fast path, which is made of plain commands.
+#[tokio::test]
+async fn a_full_redis_takes_a_backlog_too() {
+    let mut house = house().await;
+    cached(&house).await;
+    house.invalidator.kill().await.expect("killed");
+    let each = "begin for n in 1..20000 loop update products set price = n where sku = 'sku-1'; commit; end loop; end";
+    let each = format!("do $$ {each} $$");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(each.as_str())).execute(house.stage.pool()).await.expect("committed one by one");
+    house.raw::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory-policy").arg("noeviction")).await;
+    house.raw::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1)).await;
+    house.invalidator.restart().await.expect("started again");
+    house.drained().await;
+    assert_eq!(house.served(&key(), None).await, Err(Refusal::Missing));
+}
+
 #[tokio::test]
 async fn a_removed_control_record_is_written_anew() {
     let house = house().await;

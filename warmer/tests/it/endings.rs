@@ -45,8 +45,10 @@ async fn a_run_that_waits_for_input_can_be_ended() {
     rig.stage.until("it has begun", async || rig.stage.value::<bool>(is_there).await).await;
     let pid = i32::try_from(child.id().expect("it runs")).expect("small");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).expect("told");
+    let input = child.stdin.take(); // waiting would close it, and the run then ends because it has all its ids
     let status = tokio::time::timeout(stage::WAIT_MAX, child.wait()).await.expect("it ends").expect("it ended");
     assert_eq!(status.code(), Some(1));
+    drop(input);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{cell::Cell as StdCell, cell::RefCell, collections::BTreeMap, time::Dur
 use bytes::Bytes;
 use freshline::coherence::{
     self as real, Applied, ETag, Entry, Fill, Filling, Generation, Link, LinkError, Open, Progress, RedisTime, Scripts, TagStamp,
-    Touched, Wanted,
+    TagVersion, Touched, Wanted,
 };
 
 use super::{
@@ -196,10 +196,11 @@ impl<'a> Live<'a> {
             }
             commands.push(unlink);
         }
-        for (tag, version) in tags {
-            let mut set = redis::cmd("SET");
-            set.arg(stripes.tag(&Universe::tag_name(*tag))).arg(&version.0).arg("XX").arg("KEEPTTL");
-            commands.push(set);
+        if !tags.is_empty() {
+            let tags: Vec<_> =
+                tags.iter().map(|(tag, version)| (Universe::tag_name(*tag), TagVersion::from_bytes(version.0))).collect();
+            let tags: Vec<_> = tags.iter().map(|(tag, version)| (tag, *version)).collect();
+            commands.push(self.scripts().touch(&tags));
         }
         if !commands.is_empty() {
             self.scripts().send(&commands).await?;

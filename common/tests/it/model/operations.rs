@@ -201,7 +201,7 @@ impl Stripe {
         }
     }
 
-    /// The fast path's second step: `UNLINK l:key v:key …`, `SET t:tag random XX KEEPTTL`.
+    /// The fast path's second step: `UNLINK l:key v:key …`, then `touch`, which is `SET t:tag random XX KEEPTTL`.
     pub fn unlink(&mut self, keys: &[Key], tags: &[(Tag, Version)]) {
         for key in keys {
             *self.lease(*key) = Cell::Absent;
