@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde_json::Value;
-use stage::servers::{Connect, ConnectOptions, Connector, Home, Kafka, KafkaOptions, Topology};
+use stage::servers::{Connect, ConnectOptions, Connector, Home, KAFKA_USER, Kafka, KafkaLogin, KafkaOptions, Topology};
 use stage::{Stage, until};
 
 /// A client's own patience with a broker that is coming back.
@@ -98,6 +98,24 @@ async fn data_is_found_again_on_another_port() {
     let kafka = Kafka::start(again(), KafkaOptions { port, ..KafkaOptions::default() }).await.expect("Kafka starts");
     assert_ne!(kafka.port(), first);
     assert_eq!(held(&kafka, "kept").expect("values"), ["before"]);
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_where_that_is_wanted() {
+    let options = KafkaOptions { login: KafkaLogin::Password, ..KafkaOptions::default() };
+    let kafka = Kafka::start(home(), options).await.expect("Kafka starts");
+    let ask = |mechanism: &str, password: &str, patience: Duration| -> Result<()> {
+        let mut config = config(&kafka);
+        config.set("security.protocol", "sasl_plaintext").set("sasl.mechanism", mechanism);
+        config.set("sasl.username", KAFKA_USER).set("sasl.password", password);
+        let consumer: BaseConsumer = config.create()?;
+        consumer.fetch_metadata(None, patience)?;
+        Ok(())
+    };
+    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+        ask(mechanism, kafka.password(), ANSWER_MAX).expect("who has it comes in");
+        ask(mechanism, "another", Duration::from_secs(2)).expect_err("who has not does not");
+    }
 }
 
 /// The values of a topic, each parsed.

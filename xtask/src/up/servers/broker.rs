@@ -3,7 +3,9 @@
 use anyhow::{Context, Result};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
-use stage::servers::{Connect, ConnectOptions, Connector, Daemon, Kafka, KafkaOptions, Nats, NatsLogin, NatsOptions, Topology};
+use stage::servers::{
+    Connect, ConnectOptions, Connector, Daemon, Kafka, KafkaOptions, NATS_USER, Nats, NatsLogin, NatsOptions, Topology,
+};
 
 use crate::checkout::Place;
 use crate::state::{Source, Urls};
@@ -74,7 +76,9 @@ impl Broker {
         match self {
             Self::None => {}
             Self::Nats(nats) => variables.extend([
-                ("FRESHLINE_NATS_URL", nats.url()),
+                ("FRESHLINE_NATS_URL", nats.server()),
+                ("FRESHLINE_NATS_USER", NATS_USER.to_owned()),
+                ("FRESHLINE_NATS_PASSWORD", nats.secret().to_owned()),
                 ("FRESHLINE_NATS_STREAM", STREAM.to_owned()),
                 ("FRESHLINE_RELAY_TO", Source::Nats.name().to_owned()),
                 ("FRESHLINE_RELAY_SLOT", Source::Nats.slot().to_owned()),
