@@ -1,4 +1,6 @@
-//! How to reach a broker: the settings that every process that talks to one has in common.
+//! The brokers that can stand between Postgres and the invalidator: where they are, and how to get in.
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "nats")]
+pub mod nats;

@@ -5,6 +5,7 @@
 //! - [`coherence`] decides, and does no I/O beyond calling its own scripts: snapshots, proofs, entries, fences, leases;
 //! - [`cache`] is what a service calls: get or load one value, many, a list; tokens; the staleness bound;
 //! - [`change`] and [`replication`] bring changes in, [`envelope`] through a broker; [`rules`] maps them to dependencies;
+//! - [`broker`] connects to those who may stand between Postgres and the invalidator;
 //! - [`check`] says what has to hold before changes are read; [`registry`] and [`trail`] tell people what runs and what it does;
 //! - [`dead_letters`] keeps what a source could not use;
 //! - [`catalog`] is the reference application's product and its queries;

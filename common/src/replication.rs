@@ -19,5 +19,5 @@ pub use error::ReplicationError;
 pub use held::{HeldBack, held_back};
 pub use preflight::{Finding, preflight};
 pub use settings::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS};
-pub use slot::{NewSlot, Server, Session, SlotState};
+pub use slot::{NewSlot, Server, Session, SlotState, Started, start};
 pub use stream::{BatchLimits, ChangeStream};

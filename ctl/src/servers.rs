@@ -7,7 +7,7 @@ use freshline::{
     coherence::{Link, LinkError, Stripes},
     dead_letters::DeadLetterError,
     fault::{Classified, Kind},
-    replication::{SlotName, SlotNameSyntax, StreamSettings},
+    replication::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS},
     rules::{Rules, RulesUnread, SchemaUnread, TableName},
 };
 use sqlx::{Connection, PgConnection};
@@ -140,12 +140,12 @@ impl Servers {
         Trouble::Redis { address: self.config.redis_url.to_string(), source }
     }
 
-    /// A connection to Postgres.
+    /// A connection to Postgres, which prints values as the stream does.
     ///
     /// # Errors
     /// [`Trouble::Postgres`].
     pub async fn postgres(&self) -> Result<PgConnection, Trouble> {
-        let options = self.config.database_url.connect_options().application_name("freshline");
+        let options = self.config.database_url.connect_options().application_name("freshline").options(TEXT_SETTINGS);
         self.asked(PgConnection::connect_with(&options)).await
     }
 

@@ -7,7 +7,7 @@ use freshline::{
     admin::{Admin, Readiness},
     check::check,
     coherence::{LinkKeeper, Links},
-    fault::Classified,
+    fault::{self, Classified},
     registry::{Process, Registration, Role},
     replication::{SlotName, StreamSettings},
     retry::{GivenUp, Policy, retry},
@@ -25,6 +25,7 @@ use crate::{
     session::{CACHE, Sessions},
     source::{
         kafka::{Kafka, KafkaSettings},
+        nats::Nats,
         postgres::Postgres,
     },
     trail::{Trail, Writer},
@@ -108,6 +109,11 @@ impl App {
             }
             match source {
                 SourceConfig::Postgres => sessions.run(Postgres::new(settings), stop).await.map_err(with_remedy),
+                SourceConfig::Nats { settings: nats, consumer } => {
+                    let tables = rules.tables().cloned().collect();
+                    let nats = Nats::new(nats, consumer, tables, settings.server);
+                    sessions.run(nats, stop).await.map_err(with_remedy)
+                }
                 SourceConfig::Kafka { address, topics, group, numerics } => {
                     let tables = rules.tables().cloned().collect();
                     let kafka = KafkaSettings { address, topics, group, numerics, tables };
@@ -121,11 +127,8 @@ impl App {
 
 /// An error that says in its text what mends it, for whoever reads how the process ended.
 fn with_remedy(error: impl Classified + Send + Sync + 'static) -> anyhow::Error {
-    let remedy = error.remedy().map(|remedy| format!("{error}; remedy: {remedy}"));
-    match remedy {
-        Some(told) => anyhow::Error::new(error).context(told),
-        None => anyhow::Error::new(error),
-    }
+    let told = fault::told(&error);
+    anyhow::Error::new(error).context(told)
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {

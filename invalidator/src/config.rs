@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshline::{
-    broker::kafka::KafkaAddress,
+    broker::{kafka::KafkaAddress, nats::NatsSettings},
     config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, Setting, Shared, Vars, Word},
     envelope::Numerics,
 };
@@ -46,7 +46,7 @@ pub const REDIS_DEADLINE: Duration = Duration::from_millis(500);
 
 const SOURCE: Setting<SourceName> = Setting::word(
     "SOURCE",
-    "Where changes come from: Postgres itself, or the topics that Debezium (or the relay) writes to Kafka.",
+    "Where changes come from: Postgres itself, the relay's stream in NATS JetStream, or Debezium's topics in Kafka.",
 )
 .or("postgres");
 
@@ -68,21 +68,27 @@ const DECIMALS: Setting<Numerics> =
     Setting::word("KAFKA_DECIMALS", "The connector's `decimal.handling.mode`; under precise, NaN cannot be told from null.")
         .or("string");
 
+const CONSUMER: Setting<String> =
+    Setting::namespace("NATS_CONSUMER", "The durable consumer that remembers how far the stream was applied. One per cache.")
+        .or("freshline");
+
 /// Where changes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SourceName {
     Postgres,
+    Nats,
     Kafka,
 }
 
 impl Word for SourceName {
-    const WORDS: &'static [(&'static str, Self)] = &[("postgres", Self::Postgres), ("kafka", Self::Kafka)];
+    const WORDS: &'static [(&'static str, Self)] = &[("postgres", Self::Postgres), ("nats", Self::Nats), ("kafka", Self::Kafka)];
 }
 
 /// Where changes come from, and how to reach it where that is not the primary.
 #[derive(Debug)]
 pub enum SourceConfig {
     Postgres,
+    Nats { settings: NatsSettings, consumer: String },
     Kafka { address: KafkaAddress, topics: Vec<String>, group: String, numerics: Numerics },
 }
 
@@ -91,6 +97,7 @@ impl SourceConfig {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::Nats { .. } => "nats",
             Self::Kafka { .. } => "kafka",
         }
     }
@@ -124,7 +131,8 @@ pub fn settings() -> Vec<Description> {
         TRAIL.describe(),
     ];
     let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
-    Shared::SETTINGS.into_iter().chain(own).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
+    let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
+    Shared::SETTINGS.into_iter().chain(own).chain(nats).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
 }
 
 /// Reads all of them.
@@ -157,6 +165,10 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
 fn read_source(read: &mut Reader<'_>) -> Option<SourceConfig> {
     match read.get(&SOURCE)? {
         SourceName::Postgres => Some(SourceConfig::Postgres),
+        SourceName::Nats => {
+            let (settings, consumer) = (NatsSettings::read(read), read.get(&CONSUMER));
+            Some(SourceConfig::Nats { settings: settings?, consumer: consumer? })
+        }
         SourceName::Kafka => {
             let (address, topics) = (KafkaAddress::read(read), read.get(&TOPICS));
             let (group, numerics) = (read.get(&GROUP), read.get(&DECIMALS));

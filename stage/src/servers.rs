@@ -25,7 +25,7 @@ pub use daemon::Daemon;
 pub use find::{PostgresBinaries, RedisBinary, postgres, postgres_of, redis as redis_binary};
 pub use home::Home;
 pub use install::{Missing, ensure};
-pub use kafka::{Kafka, KafkaOptions};
+pub use kafka::{KAFKA_USER, Kafka, KafkaLogin, KafkaOptions};
 pub use nats::{NATS_USER, Nats, NatsLogin, NatsOptions};
 pub use password::Passwords;
 pub use postgres::{Postgres, PostgresOptions, Shutdown};

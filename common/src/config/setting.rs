@@ -146,13 +146,6 @@ impl Setting<Vec<String>> {
     }
 }
 
-impl Setting<SecretString> {
-    /// What has to be kept from logs and messages.
-    pub const fn secret(name: &'static str, meaning: &'static str) -> Self {
-        Self::new(name, Form::Secret, form::secret, meaning)
-    }
-}
-
 impl Setting<String> {
     /// Any text.
     pub const fn text(name: &'static str, example: &'static str, meaning: &'static str) -> Self {
@@ -167,6 +160,13 @@ impl Setting<String> {
     /// What to log: directives of `tracing`'s environment filter.
     pub const fn log_filter(name: &'static str, meaning: &'static str) -> Self {
         Self::new(name, Form::LogFilter, form::log_filter, meaning)
+    }
+}
+
+impl Setting<SecretString> {
+    /// A password, token or seed.
+    pub const fn secret(name: &'static str, meaning: &'static str) -> Self {
+        Self::new(name, Form::Secret, form::secret, meaning)
     }
 }
 

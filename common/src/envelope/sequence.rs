@@ -80,7 +80,7 @@ impl Sequence {
             _ => {
                 self.cut(now, events);
                 self.open = Some(Open { xid, is_ended });
-                events.push(Event::Begin { xid });
+                events.push(Event::Begin { xid, commit: Lsn::ZERO });
             }
         }
     }
@@ -116,7 +116,7 @@ mod tests {
 
     fn told_one(event: &Event) -> String {
         match event {
-            Event::Begin { xid } => format!("begin {}", xid.0),
+            Event::Begin { xid, .. } => format!("begin {}", xid.0),
             Event::Message { prefix, .. } => prefix.to_string(),
             Event::Commit { end, is_exact, .. } => format!("{} {}", if *is_exact { "end" } else { "cut" }, end.get()),
             other => panic!("{other:?}"),

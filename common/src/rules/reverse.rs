@@ -1,7 +1,7 @@
 //! Names read backwards: which table, and which row of it, a key is of. For those who explain a key; changes are never planned by it.
 
 use super::{
-    Rules, TableName,
+    Action, Rules, TableName,
     table::TableRule,
     template::{Part, Template},
 };
@@ -14,6 +14,8 @@ pub struct NamedRow<'a> {
     pub table: &'a TableName,
     /// The columns of the key, each with the row's value; `None` is SQL null.
     pub key: Vec<(&'a str, Option<String>)>,
+    /// What becomes of its entry when it changes. Only a value that is refreshed is known to be the row's JSON.
+    pub action: Action,
     /// The columns of its value, in order; `None`: every column of the table.
     pub value: Option<Vec<&'a str>>,
 }
@@ -24,7 +26,7 @@ impl Rules {
         self.tables.iter().find_map(|rule| {
             let key = rule.key.values(key)?.into_iter().map(|(column, value)| (&**column, value)).collect();
             let value = rule.columns.as_ref().map(|columns| columns.iter().map(|column| &**column).collect());
-            Some(NamedRow { table: &rule.name, key, value })
+            Some(NamedRow { table: &rule.name, key, action: rule.action, value })
         })
     }
 

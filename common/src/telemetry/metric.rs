@@ -57,6 +57,8 @@ metrics! {
     POSITION_LAG = Gauge "freshline_position_lag_bytes" [] "Log written by Postgres and not yet applied.";
     OPENED = Counter "freshline_opened_total" ["reason"] "Times the cache was opened under a new generation, by why.";
     BUMPED = Counter "freshline_bumped_total" ["reason"] "Times every cached value was given up at once, by why.";
+    RELAY_PUBLISHED = Counter "freshline_relay_published_total" [] "Messages that the relay has sent to its broker.";
+    RELAY_UNSTORED = Gauge "freshline_relay_unstored" [] "Messages sent to the broker and not yet known to be stored.";
     DEAD_LETTERS = Counter "freshline_dead_letters_total" ["source"] "Messages that could not be used and were kept as dead letters, those met again included.";
     TRAIL_SKIPPED = Counter "freshline_trail_skipped_total" ["reason"] "Records of what was done that the trail does not have: sampled, behind, or not taken by Redis.";
     RECONNECTS = Counter "freshline_reconnects_total" ["to"] "Connections made anew after a failure.";

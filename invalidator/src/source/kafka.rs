@@ -4,7 +4,6 @@
 //! and a position with each. With more partitions, or without BEGIN and END, changes come without their ends: they are removed and
 //! not replaced, and the position is that of the last marker that has come to every partition.
 
-mod decoder;
 mod error;
 mod log;
 mod markers;
@@ -24,8 +23,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::error::KafkaFailed;
-use self::{decoder::Decoder, log::Log, markers::Markers, pump::Pump};
-use super::{Connected, Source, Stream, turn::Turn};
+use self::{log::Log, markers::Markers, pump::Pump};
+use super::{Connected, Source, Stream, decoder::Decoder, turn::Turn};
 
 /// Batches decoded and not yet taken. Full: nothing is read, and Kafka keeps the log.
 const BATCHES_IN_FLIGHT_MAX: usize = 4;

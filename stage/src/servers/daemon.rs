@@ -1,4 +1,4 @@
-//! What the servers of brokers have in common: a process in a home, on ports of its own, that says in its log when it is ready.
+//! What Redis and the brokers have in common: a process in a home, on ports of its own, that says in its log when it is ready.
 //!
 //! `<home>/<name>.log` is what it said since its last start, `<home>/<name>.ports` the ports of that start.
 
@@ -50,7 +50,7 @@ pub(super) enum Look {
     Failed(String),
 }
 
-/// A running server of a broker. Dropped, it is killed; its data stays unless its [`Home`] is a scratch one.
+/// A running server. Dropped, it is killed; its data stays unless its [`Home`] is a scratch one.
 pub struct Daemon {
     running: Mutex<Option<Running>>, // first, so that the server is gone before its home
     home: Home,

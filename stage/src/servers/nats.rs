@@ -109,8 +109,13 @@ impl Nats {
         &self.secret
     }
 
-    /// Its URL, secret included: `nats://user:password@…` or `nats://token@…`. async-nats 0.51 makes no use of what stands there
-    /// before the host: whoever reads such a URL has to hand it over.
+    /// Its URL without the secret, as `FRESHLINE_NATS_URL` wants it.
+    pub fn server(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port())
+    }
+
+    /// Its URL, secret included: `nats://user:password@…` or `nats://token@…`, as the command `nats` wants it. async-nats 0.51 makes no
+    /// use of what stands there before the host.
     pub fn url(&self) -> String {
         format!("nats://{}127.0.0.1:{}", self.credentials, self.port())
     }

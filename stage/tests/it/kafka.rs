@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde_json::Value;
-use stage::servers::{Connect, ConnectOptions, Connector, Home, Kafka, KafkaOptions, Topology};
+use stage::servers::{Connect, ConnectOptions, Connector, Home, KAFKA_USER, Kafka, KafkaLogin, KafkaOptions, Topology};
 use stage::{Stage, until};
 
 /// A client's own patience with a broker that is coming back.
@@ -17,6 +17,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 fn home() -> Home {
     Home::scratch().expect("a scratch directory")
+}
+
+async fn shared() -> &'static Kafka {
+    Kafka::shared().await.expect("Kafka starts")
 }
 
 async fn start() -> Kafka {
@@ -96,6 +100,24 @@ async fn data_is_found_again_on_another_port() {
     assert_eq!(held(&kafka, "kept").expect("values"), ["before"]);
 }
 
+#[tokio::test]
+async fn a_password_is_asked_for_where_that_is_wanted() {
+    let options = KafkaOptions { login: KafkaLogin::Password, ..KafkaOptions::default() };
+    let kafka = Kafka::start(home(), options).await.expect("Kafka starts");
+    let ask = |mechanism: &str, password: &str, patience: Duration| -> Result<()> {
+        let mut config = config(&kafka);
+        config.set("security.protocol", "sasl_plaintext").set("sasl.mechanism", mechanism);
+        config.set("sasl.username", KAFKA_USER).set("sasl.password", password);
+        let consumer: BaseConsumer = config.create()?;
+        consumer.fetch_metadata(None, patience)?;
+        Ok(())
+    };
+    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+        ask(mechanism, kafka.password(), ANSWER_MAX).expect("who has it comes in");
+        ask(mechanism, "another", Duration::from_secs(2)).expect_err("who has not does not");
+    }
+}
+
 /// The values of a topic, each parsed.
 fn events(kafka: &Kafka, topic: &str) -> Result<Vec<Value>> {
     held(kafka, topic)?.iter().map(|text| Ok(serde_json::from_str(text)?)).collect()
@@ -110,34 +132,34 @@ const INSERT: &str = "insert into products (sku, name, category, price) values (
 
 #[tokio::test]
 async fn a_row_change_arrives_in_one_topic_between_begin_and_end_also_after_a_kill() {
-    let (t, kafka) = (Stage::new().await, start().await);
+    let (t, kafka) = (Stage::new().await, shared().await);
     let connector = Connector::of(t.postgres(), t.name(), t.name());
     let topic = connector.topic().expect("one topic");
     let connect = Connect::start(home(), &kafka.brokers(), vec![connector], ConnectOptions::default()).await.expect("it streams");
     t.sql(INSERT).await;
-    until("the row is there", async || events(&kafka, &topic).map(|events| kinds(&events) == ["BEGIN", "c", "END"])).await;
-    until("a heartbeat", async || events(&kafka, &topic).map(|events| events.iter().any(|event| event["ts_ms"].is_i64()))).await;
+    until("the row is there", async || events(kafka, &topic).map(|events| kinds(&events) == ["BEGIN", "c", "END"])).await;
+    until("a heartbeat", async || events(kafka, &topic).map(|events| events.iter().any(|event| event["ts_ms"].is_i64()))).await;
 
     connect.kill().await.expect("it is killed");
     t.sql("select pg_logical_emit_message(true, 'freshline.test', 'hello')").await;
     connect.start_again().await.expect("it streams again");
-    until("the message is there", async || events(&kafka, &topic).map(|events| kinds(&events).contains(&"m"))).await;
+    until("the message is there", async || events(kafka, &topic).map(|events| kinds(&events).contains(&"m"))).await;
 }
 
 #[tokio::test]
 async fn each_table_may_have_its_topic() {
-    let (t, kafka) = (Stage::new().await, start().await);
+    let (t, kafka) = (Stage::new().await, shared().await);
     let connector = Connector { topology: Topology::TopicPerTable, ..Connector::of(t.postgres(), t.name(), t.name()) };
     let _connect = Connect::start(home(), &kafka.brokers(), vec![connector], ConnectOptions::default()).await.expect("it streams");
     t.sql(INSERT).await;
     let (rows, transactions) = (format!("{}.public.products", t.name()), format!("{}.transaction", t.name()));
-    until("the row is there", async || events(&kafka, &rows).map(|events| kinds(&events) == ["c"])).await;
-    until("and its transaction", async || events(&kafka, &transactions).map(|events| kinds(&events) == ["BEGIN", "END"])).await;
+    until("the row is there", async || events(kafka, &rows).map(|events| kinds(&events) == ["c"])).await;
+    until("and its transaction", async || events(kafka, &transactions).map(|events| kinds(&events) == ["BEGIN", "END"])).await;
 }
 
 #[tokio::test]
 async fn a_connector_that_fails_is_an_error_with_its_reason() {
-    let (t, kafka) = (Stage::new().await, start().await);
+    let (t, kafka) = (Stage::new().await, shared().await);
     let connector = Connector { publication: "nowhere".into(), ..Connector::of(t.postgres(), t.name(), t.name()) };
     let failed = Connect::start(home(), &kafka.brokers(), vec![connector], ConnectOptions::default()).await;
     let error = failed.err().expect("there is no such publication").to_string();

@@ -69,7 +69,7 @@ async fn a_secret_is_asked_for_where_that_is_wanted() {
             _ => ConnectOptions::with_token(nats.secret().into()),
         };
         known.connect(nats.url()).await.expect("who has it comes in");
-        let refused = async_nats::connect(nats.url()).await.expect_err("who does not show it stays out");
+        let refused = async_nats::connect(nats.server()).await.expect_err("who does not show it stays out");
         assert_eq!(refused.kind(), ConnectErrorKind::AuthorizationViolation, "{login:?}: {refused}");
         assert!(nats.url().contains(nats.secret()));
     }

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 const ADDRESS_IN: &str = "XTASK_FAKE_ADDRESS_IN";
 
 /// Variables that are said if they are set.
-const SAID: [&str; 4] = ["FRESHLINE_SOURCE", "FRESHLINE_NATS_URL", "FRESHLINE_RELAY_SLOT", "FRESHLINE_KAFKA_TOPICS"];
+const SAID: [&str; 5] =
+    ["FRESHLINE_SOURCE", "FRESHLINE_NATS_URL", "FRESHLINE_NATS_PASSWORD", "FRESHLINE_RELAY_SLOT", "FRESHLINE_KAFKA_TOPICS"];
 
 /// Writes the programs into a new directory in `scratch`. If `broken` names one, that one only complains and ends.
 pub fn programs(scratch: &Path, broken: Option<&str>) -> PathBuf {

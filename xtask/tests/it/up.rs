@@ -184,8 +184,10 @@ async fn nats_is_up_with_the_relay_where_it_is_the_source_and_goes_with_its_slot
     let first = place.status();
     assert_eq!(first["source"], "nats");
     let url = first["broker"].as_str().expect("a URL").to_owned();
-    for line in ["FRESHLINE_SOURCE=nats".to_owned(), format!("FRESHLINE_NATS_URL={url}"), "FRESHLINE_RELAY_SLOT=".to_owned()] {
-        up.line(&format!("relay       | {line}")).await;
+    let (login, server) = url.split_once('@').expect("a URL with a login");
+    let password = login.rsplit(':').next().expect("a password");
+    for told in ["SOURCE=nats", &format!("NATS_URL=nats://{server}"), &format!("NATS_PASSWORD={password}"), "RELAY_SLOT="] {
+        up.line(&format!("relay       | FRESHLINE_{told}")).await;
     }
     up.line("invalidator | FRESHLINE_SOURCE=nats").await;
     let before = place.pid("nats").expect("it runs");

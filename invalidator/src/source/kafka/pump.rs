@@ -16,13 +16,15 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    decoder::{Decoder, Taken},
     error::KafkaFailed,
     log::Log,
     markers::{Arrived, Markers},
     offsets::Offsets,
 };
-use crate::source::turn::{Look, Turn};
+use crate::source::{
+    decoder::{Decoder, Taken},
+    turn::{Look, Turn},
+};
 
 /// How often a marker is written: protocol.md asks for four publications a second at least.
 const MARKED_EVERY: Duration = Duration::from_millis(250);

@@ -7,7 +7,7 @@ use crate::servers::Postgres;
 /// connector takes a tenth of a core; at 1 a third.
 const POLL_MS: u32 = 10;
 
-/// What all our connectors have in common.
+/// What all our connectors have in common. The same as in `compose/connector.json`.
 const SETTINGS: [(&str, &str); 12] = [
     ("connector.class", "io.debezium.connector.postgresql.PostgresConnector"),
     ("tasks.max", "1"),
@@ -130,5 +130,34 @@ impl Connector {
             ]);
         }
         settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_connector_of_compose_is_the_one_that_is_tested() {
+        let file = include_str!("../../../../compose/connector.json");
+        let composed: BTreeMap<String, String> = serde_json::from_str(file).expect("settings of text");
+        let ours = Connector {
+            name: "freshline".into(),
+            slot: "freshline_debezium".into(),
+            publication: "freshline".into(),
+            host: "postgres".into(),
+            port: 5432,
+            user: "freshline_invalidator".into(),
+            password: "${env:FRESHLINE_PASSWORD}".into(),
+            database: "freshline".into(),
+            topology: Topology::OneTopic { partitions: 1 },
+            more: Vec::new(),
+        };
+        let mut ours: BTreeMap<String, String> =
+            ours.settings().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        ours.remove("name"); // it is in the path that the file is sent to
+        assert_eq!(composed, ours);
     }
 }

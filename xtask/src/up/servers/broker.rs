@@ -3,7 +3,9 @@
 use anyhow::{Context, Result};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
-use stage::servers::{Connect, ConnectOptions, Connector, Daemon, Kafka, KafkaOptions, Nats, NatsLogin, NatsOptions, Topology};
+use stage::servers::{
+    Connect, ConnectOptions, Connector, Daemon, Kafka, KafkaOptions, NATS_USER, Nats, NatsLogin, NatsOptions, Topology,
+};
 
 use crate::checkout::Place;
 use crate::state::{Source, Urls};
@@ -23,13 +25,13 @@ pub enum Broker {
     /// Nothing: it reads from Postgres itself.
     None,
     /// NATS, fed by our relay.
-    Nats(Nats),
+    Nats(Box<Nats>),
     /// Kafka, fed by Debezium into one topic.
     Kafka {
         /// First: it is stopped before Kafka when they are dropped.
-        connect: Connect,
+        connect: Box<Connect>,
         /// The broker.
-        kafka: Kafka,
+        kafka: Box<Kafka>,
         /// The topic.
         topic: String,
     },
@@ -44,7 +46,7 @@ impl Broker {
                 let options = NatsOptions { login: NatsLogin::Password, ..NatsOptions::default() };
                 let nats = Nats::start(place.server_home("nats")?, options).await?;
                 say("nats", &format!("NATS with JetStream on port {}", nats.port()));
-                Ok(Self::Nats(nats))
+                Ok(Self::Nats(Box::new(nats)))
             }
             Source::Kafka => start_kafka(place, postgres).await,
         }
@@ -74,7 +76,9 @@ impl Broker {
         match self {
             Self::None => {}
             Self::Nats(nats) => variables.extend([
-                ("FRESHLINE_NATS_URL", nats.url()),
+                ("FRESHLINE_NATS_URL", nats.server()),
+                ("FRESHLINE_NATS_USER", NATS_USER.to_owned()),
+                ("FRESHLINE_NATS_PASSWORD", nats.secret().to_owned()),
                 ("FRESHLINE_NATS_STREAM", STREAM.to_owned()),
                 ("FRESHLINE_RELAY_TO", Source::Nats.name().to_owned()),
                 ("FRESHLINE_RELAY_SLOT", Source::Nats.slot().to_owned()),
@@ -105,7 +109,7 @@ async fn start_kafka(place: &Place, postgres: &Urls) -> Result<Broker> {
     let home = place.server_home("connect")?;
     let connect = Connect::start(home, &kafka.brokers(), vec![connector], ConnectOptions::default()).await?;
     say("connect", &format!("Debezium streams into topic {topic}"));
-    Ok(Broker::Kafka { connect, kafka, topic })
+    Ok(Broker::Kafka { connect: Box::new(connect), kafka: Box::new(kafka), topic })
 }
 
 /// The connector that follows the database of this URL.

@@ -88,7 +88,11 @@ impl Decoder {
         events.push(Event::Hole { beginning });
     }
 
-    fn record(&mut self, record: Record<'_>, look: &Look, now: Now, events: &mut Vec<Event>) -> Result<Taken, Poison> {
+    /// Takes one message that has been decoded, and adds its events.
+    ///
+    /// # Errors
+    /// [`Poison`], of which no event was added: see [`Decoder::poisoned`].
+    pub fn record(&mut self, record: Record<'_>, look: &Look, now: Now, events: &mut Vec<Event>) -> Result<Taken, Poison> {
         match record {
             Record::Begin(boundary) => self.sequence.begin(&boundary, now, events),
             Record::End(boundary) => self.sequence.end(&boundary, now, events),
