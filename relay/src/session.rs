@@ -197,10 +197,12 @@ impl Session {
         let mut beats = interval(HEARTBEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut looked) = (Lsn::ZERO, Instant::now());
+        let lost = self.nats.lost();
         loop {
             let position = self.stream.position();
             tokio::select! {
                 biased;
+                () = lost.cancelled() => return Err(SessionError::Sink(NatsError::Lost)),
                 Some(stored) = next_stored(&mut self.stored) => self.confirm(stored?),
                 batch = self.stream.next_batch(&mut events, LIMITS), if self.stored.len() < IN_FLIGHT_MAX => {
                     batch.map_err(SessionError::Source)?;

@@ -6,8 +6,9 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     coherence::{Lsn, Source},
@@ -109,9 +110,19 @@ impl NatsSettings {
     ///
     /// # Errors
     /// [`NatsRefusal`].
-    pub async fn connect(&self, name: &str) -> Result<Client, NatsRefusal> {
+    pub async fn connect(&self, name: &str) -> Result<Connection, NatsRefusal> {
+        let lost = CancellationToken::new();
         let options = self.options().await?.name(name).request_timeout(Some(ANSWER_WITHIN)).connection_timeout(ANSWER_WITHIN);
-        options.connect(&self.url[..]).await.map_err(|cause| NatsRefusal::Connect { url: self.url.join(","), cause })
+        let told = lost.clone();
+        let options = options.event_callback(move |event| {
+            if matches!(event, Event::Disconnected | Event::Closed) {
+                told.cancel();
+            }
+            std::future::ready(())
+        });
+        let connected = options.connect(&self.url[..]).await;
+        let client = connected.map_err(|cause| NatsRefusal::Connect { url: self.url.join(","), cause })?;
+        Ok(Connection { client, lost })
     }
 
     async fn options(&self) -> Result<ConnectOptions, NatsRefusal> {
@@ -135,6 +146,16 @@ impl NatsSettings {
             None => options,
         })
     }
+}
+
+/// A connection. The client connects again behind our back; what it finds then may be another server, or an older copy of the
+/// stream, whose sequence numbers mean other messages. So whoever reads or writes in order ends with the first connection.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The client.
+    pub client: Client,
+    /// Cancelled when the connection is lost for the first time.
+    pub lost: CancellationToken,
 }
 
 /// Why there is no connection to NATS.

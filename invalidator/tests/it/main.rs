@@ -5,4 +5,5 @@ mod gap;
 mod house;
 mod kafka;
 mod life;
+mod nats;
 mod refusals;

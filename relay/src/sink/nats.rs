@@ -13,12 +13,13 @@ use async_nats::{
     },
 };
 use freshline::{
-    broker::nats::{KEY_HEADER, NatsRefusal, NatsSettings},
+    broker::nats::{Connection, KEY_HEADER, NatsRefusal, NatsSettings},
     coherence::Lsn,
     envelope::{Record, decode},
     fault::{Classified, Kind},
 };
 use futures::{FutureExt, future::BoxFuture};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Last;
@@ -38,6 +39,7 @@ pub struct Nats {
     context: Context,
     settings: NatsSettings,
     client: Client,
+    lost: CancellationToken,
     /// The stream's last message, as far as we have asked for.
     last_id: Option<String>,
 }
@@ -62,6 +64,9 @@ pub enum NatsError {
         /// What is wrong with it, each with what it has to be.
         faults: Vec<String>,
     },
+    /// The connection is lost.
+    #[error("the connection to NATS is lost")]
+    Lost,
     /// A message was not stored.
     #[error("a message was not stored")]
     Publish(#[source] PublishError),
@@ -72,7 +77,7 @@ impl Classified for NatsError {
         match self {
             Self::Connect(error) => error.kind(),
             Self::Unfit { .. } => Kind::Permanent,
-            Self::Look(_) | Self::Make(_) | Self::Publish(_) => Kind::Transient,
+            Self::Look(_) | Self::Make(_) | Self::Lost | Self::Publish(_) => Kind::Transient,
         }
     }
 
@@ -83,7 +88,7 @@ impl Classified for NatsError {
                 "mend it with `nats stream edit {stream}`, or name another stream in FRESHLINE_NATS_STREAM: the relay makes it"
             )),
             Self::Make(_) => Some("check that the server has JetStream, and that this user may make streams".to_owned()),
-            Self::Look(_) | Self::Publish(_) => None,
+            Self::Look(_) | Self::Lost | Self::Publish(_) => None,
         }
     }
 }
@@ -94,18 +99,23 @@ impl Nats {
     /// # Errors
     /// [`NatsError`].
     pub async fn connect(settings: &NatsSettings, max_age: Duration) -> Result<(Self, Option<Last>), NatsError> {
-        let client = settings.connect("freshline-relay").await.map_err(NatsError::Connect)?;
+        let Connection { client, lost } = settings.connect("freshline-relay").await.map_err(NatsError::Connect)?;
         let context = jetstream::ContextBuilder::new().ack_timeout(ACK_WITHIN).build(client.clone());
         let stream = stream(&context, settings, max_age).await?;
         let last = last_message(&stream).await?;
         let last_id = last.as_ref().and_then(|message| header(&message.headers, NATS_MESSAGE_ID.as_ref()));
         let last = last.map(|message| Last { id: last_id.as_deref().and_then(|id| id.parse().ok()), position: position(&message) });
-        Ok((Self { context, settings: settings.clone(), client, last_id }, last))
+        Ok((Self { context, settings: settings.clone(), client, lost, last_id }, last))
     }
 
     /// The longest value that the server takes.
     pub fn value_len_max(&self) -> usize {
         self.client.server_info().max_payload.saturating_sub(HEADERS_LEN_MAX)
+    }
+
+    /// Cancelled when the connection is lost: what was sent on it and not answered may be stored or not.
+    pub fn lost(&self) -> CancellationToken {
+        self.lost.clone()
     }
 
     /// Sends a message; the answer says when it is stored, right after the one sent before it.
@@ -211,8 +221,7 @@ async fn last_message(stream: &Stream) -> Result<Option<StreamMessage>, NatsErro
 }
 
 fn is_gone(error: &RawMessageError) -> bool {
-    use jetstream::stream::LastRawMessageErrorKind::JetStream;
-    matches!(error.kind(), JetStream(error) if error.error_code() == jetstream::ErrorCode::NO_MESSAGE_FOUND)
+    matches!(error.kind(), jetstream::stream::LastRawMessageErrorKind::NoMessageFound)
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {

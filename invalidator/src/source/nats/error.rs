@@ -33,6 +33,9 @@ pub enum NatsFailed {
     /// The server has stopped sending.
     #[error("the stream is silent: not even a heartbeat came")]
     Silent(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection is lost.
+    #[error("the connection to NATS is lost")]
+    Lost,
     /// The session that has the turn is lost.
     #[error("the turn is lost")]
     Turn(#[from] TurnError),
@@ -64,9 +67,12 @@ impl Classified for NatsFailed {
             Self::Connect(error) => error.kind(),
             Self::Turn(error) => error.kind(),
             Self::DeadLetter(error) => error.kind(),
-            Self::NoStream { .. } | Self::Asking { .. } | Self::Silent(_) | Self::SourceChanged { .. } | Self::Ended => {
-                Kind::Transient
-            }
+            Self::NoStream { .. }
+            | Self::Asking { .. }
+            | Self::Silent(_)
+            | Self::Lost
+            | Self::SourceChanged { .. }
+            | Self::Ended => Kind::Transient,
         }
     }
 
@@ -79,7 +85,7 @@ impl Classified for NatsFailed {
                 "start freshline-relay, which makes it; or mend FRESHLINE_NATS_STREAM, which has to be the same for both".into(),
             ),
             Self::Asking { .. } => Some("check that this user may look at the stream, and make and delete its consumers".into()),
-            Self::Silent(_) | Self::SourceChanged { .. } | Self::Ended => None,
+            Self::Silent(_) | Self::Lost | Self::SourceChanged { .. } | Self::Ended => None,
         }
     }
 }

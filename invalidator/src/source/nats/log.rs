@@ -8,11 +8,15 @@ use async_nats::{
         self, ErrorCode,
         consumer::{AckPolicy, DeliverPolicy, Info, PullConsumer, pull},
         context::GetStreamErrorKind,
-        stream::Stream,
+        stream::{LastRawMessageErrorKind, Stream},
     },
 };
-use freshline::{broker::nats::NatsSettings, change::Place};
+use freshline::{
+    broker::nats::{Connection, NatsSettings},
+    change::Place,
+};
 use futures::{FutureExt, StreamExt};
+use tokio_util::sync::CancellationToken;
 
 use super::error::NatsFailed;
 
@@ -51,8 +55,9 @@ pub struct Start {
 pub enum Hole {
     /// Nobody has read the stream under this name, or none of those who did got as far as to open the cache.
     NothingAcknowledged,
-    /// Messages after the last that was acknowledged are gone.
-    Gone { acknowledged: u64, first: u64 },
+    /// The last message that was acknowledged is gone, and perhaps others after it: where messages are purged or grow too old, the
+    /// server moves what consumers have acknowledged along, whether they have or not.
+    Gone { acknowledged: u64 },
     /// The stream ends before what was acknowledged: it was restored from an old copy.
     GoneBack { acknowledged: u64, last: u64 },
 }
@@ -68,6 +73,7 @@ pub struct Delivered {
 /// The stream, as one consumer reads it.
 pub struct Log {
     client: Client,
+    lost: CancellationToken,
     messages: pull::Stream,
     replies: VecDeque<(u64, Subject)>,
 }
@@ -76,8 +82,11 @@ impl fmt::Display for Hole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NothingAcknowledged => f.write_str("nothing of the stream was ever acknowledged"),
-            Self::Gone { acknowledged, first } => {
-                write!(f, "the stream begins at message {first}, and only {acknowledged} were acknowledged")
+            Self::Gone { acknowledged } => {
+                write!(
+                    f,
+                    "message {acknowledged} of the stream is gone, the last that was acknowledged, and perhaps others after it"
+                )
             }
             Self::GoneBack { acknowledged, last } => {
                 write!(f, "the stream ends at message {last}, and {acknowledged} were acknowledged: it is an old copy")
@@ -89,7 +98,7 @@ impl fmt::Display for Hole {
 impl Log {
     /// Connects, and makes the consumer right after what was acknowledged.
     pub async fn open(settings: &NatsSettings, consumer: &str) -> Result<(Self, Start), NatsFailed> {
-        let client = settings.connect("freshline-invalidator").await.map_err(NatsFailed::Connect)?;
+        let Connection { client, lost } = settings.connect("freshline-invalidator").await.map_err(NatsFailed::Connect)?;
         let stream = match jetstream::new(client.clone()).get_stream(&settings.stream).await {
             Ok(stream) => stream,
             Err(error) if is_missing(&error) => return Err(NatsFailed::NoStream { stream: settings.stream.clone() }),
@@ -97,7 +106,11 @@ impl Log {
         };
         let before = consumer_info(&stream, consumer).await?;
         let state = stream.get_info().await.map_err(NatsFailed::asking("looking at the stream"))?.state;
-        let start = begin(before.as_ref().map(Kept::of), state.first_sequence, state.last_sequence);
+        let kept = match &before {
+            Some(info) => Some(Kept { is_there: is_there(&stream, info.ack_floor.stream_sequence).await?, ..Kept::of(info) }),
+            None => None,
+        };
+        let start = begin(kept, state.last_sequence);
         if before.is_some() {
             stream.delete_consumer(consumer).await.map_err(NatsFailed::asking("removing the consumer that was there"))?;
         }
@@ -105,13 +118,17 @@ impl Log {
             stream.create_consumer(wanted(consumer, &start)).await.map_err(NatsFailed::asking("making the consumer"))?;
         let pulling = made.stream().max_messages_per_batch(PULL_MAX).heartbeat(HEARTBEAT).expires(PULL_EXPIRES);
         let messages = pulling.messages().await.map_err(NatsFailed::asking("reading the stream"))?;
-        Ok((Self { client, messages, replies: VecDeque::new() }, start))
+        Ok((Self { client, lost, messages, replies: VecDeque::new() }, start))
     }
 
     /// Waits for a message, and takes all that have come by then, within bounds.
     pub async fn batch(&mut self) -> Result<Vec<Delivered>, NatsFailed> {
         let mut batch = Vec::new();
-        let first = self.messages.next().await.ok_or(NatsFailed::Ended)?;
+        let first = tokio::select! {
+            biased;
+            () = self.lost.cancelled() => return Err(NatsFailed::Lost),
+            first = self.messages.next() => first.ok_or(NatsFailed::Ended)?,
+        };
         let mut bytes = self.add(first, &mut batch)?;
         while batch.len() < BATCH_LEN_MAX && bytes < BATCH_BYTES_MAX {
             let Some(next) = self.messages.next().now_or_never() else { break };
@@ -165,6 +182,8 @@ impl Log {
 struct Kept {
     /// All up to here were acknowledged.
     acknowledged: u64,
+    /// Whether the last of them is still in the stream.
+    is_there: bool,
     /// Whether it began in a hole, of which nobody has come out.
     is_in_hole: bool,
 }
@@ -173,18 +192,19 @@ impl Kept {
     fn of(info: &Info) -> Self {
         let began_in_hole = info.config.metadata.get(HOLE).is_some_and(|word| word == "open");
         // Nothing is acknowledged before the cache has been opened.
-        Self { acknowledged: info.ack_floor.stream_sequence, is_in_hole: began_in_hole && info.ack_floor.consumer_sequence == 0 }
+        let is_in_hole = began_in_hole && info.ack_floor.consumer_sequence == 0;
+        Self { acknowledged: info.ack_floor.stream_sequence, is_there: false, is_in_hole }
     }
 }
 
 /// Where to read on in a stream that has these messages. Behind a hole all that is there is older than the snapshot that the cache is
 /// opened with, and is passed over.
-fn begin(kept: Option<Kept>, first: u64, last: u64) -> Start {
+fn begin(kept: Option<Kept>, last: u64) -> Start {
     let hole = match kept {
         None => Some(Hole::NothingAcknowledged),
         Some(Kept { acknowledged, .. }) if acknowledged > last => Some(Hole::GoneBack { acknowledged, last }),
-        Some(Kept { acknowledged, .. }) if first > acknowledged + 1 => Some(Hole::Gone { acknowledged, first }),
         Some(Kept { is_in_hole: true, .. }) => Some(Hole::NothingAcknowledged),
+        Some(Kept { acknowledged, is_there: false, .. }) => Some(Hole::Gone { acknowledged }),
         Some(Kept { acknowledged, .. }) => return Start { sequence: acknowledged + 1, hole: None },
     };
     Start { sequence: last + 1, hole }
@@ -207,6 +227,17 @@ fn wanted(name: &str, start: &Start) -> pull::Config {
     }
 }
 
+async fn is_there(stream: &Stream, sequence: u64) -> Result<bool, NatsFailed> {
+    if sequence == 0 {
+        return Ok(false);
+    }
+    match stream.get_raw_message(sequence).await {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(false),
+        Err(error) => Err(NatsFailed::asking("looking for the last message that was acknowledged")(error)),
+    }
+}
+
 async fn consumer_info(stream: &Stream, name: &str) -> Result<Option<Info>, NatsFailed> {
     use jetstream::context::ConsumerInfoErrorKind;
     match stream.consumer_info(name).await {
@@ -225,28 +256,27 @@ mod tests {
     use super::*;
 
     fn kept(acknowledged: u64) -> Option<Kept> {
-        Some(Kept { acknowledged, is_in_hole: false })
+        Some(Kept { acknowledged, is_there: true, is_in_hole: false })
     }
 
     #[test]
     fn reading_goes_on_after_what_was_acknowledged() {
-        for (acknowledged, first, last, sequence) in [(4, 1, 9, 5), (9, 1, 9, 10), (4, 5, 9, 5), (9, 10, 9, 10)] {
-            let start = begin(kept(acknowledged), first, last);
-            assert_eq!((start.sequence, start.hole), (sequence, None));
+        for acknowledged in [4, 9] {
+            let start = begin(kept(acknowledged), 9);
+            assert_eq!((start.sequence, start.hole), (acknowledged + 1, None));
         }
     }
 
     #[test]
     fn what_is_missing_is_a_hole_and_reading_goes_on_at_the_end() {
         let holes = [
-            (None, 1, 9, Hole::NothingAcknowledged),
-            (Some(Kept { acknowledged: 3, is_in_hole: true }), 1, 9, Hole::NothingAcknowledged),
-            (kept(3), 5, 9, Hole::Gone { acknowledged: 3, first: 5 }),
-            (kept(3), 10, 9, Hole::Gone { acknowledged: 3, first: 10 }),
-            (kept(12), 1, 9, Hole::GoneBack { acknowledged: 12, last: 9 }),
+            (None, Hole::NothingAcknowledged),
+            (Some(Kept { acknowledged: 3, is_there: true, is_in_hole: true }), Hole::NothingAcknowledged),
+            (Some(Kept { acknowledged: 9, is_there: false, is_in_hole: false }), Hole::Gone { acknowledged: 9 }),
+            (kept(12), Hole::GoneBack { acknowledged: 12, last: 9 }),
         ];
-        for (kept, first, last, hole) in holes {
-            let start = begin(kept, first, last);
+        for (kept, hole) in holes {
+            let start = begin(kept, 9);
             assert_eq!((start.sequence, start.hole), (10, Some(hole)));
         }
     }
