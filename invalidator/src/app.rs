@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::{Config, REDIS_DEADLINE, SourceConfig},
+    config::{Config, KafkaConfig, REDIS_DEADLINE, SourceConfig},
     plan::Planner,
     poll::{Poller, Polls},
     session::{CACHE, Sessions},
@@ -114,7 +114,8 @@ impl App {
                     let nats = Nats::new(nats, consumer, tables, settings.server);
                     sessions.run(nats, stop).await.map_err(with_remedy)
                 }
-                SourceConfig::Kafka { address, topics, group, numerics } => {
+                SourceConfig::Kafka(kafka) => {
+                    let KafkaConfig { address, topics, group, numerics } = *kafka;
                     let tables = rules.tables().cloned().collect();
                     let kafka = KafkaSettings { address, topics, group, numerics, tables };
                     sessions.run(Kafka::new(kafka, settings.server), stop).await.map_err(with_remedy)

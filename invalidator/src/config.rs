@@ -89,7 +89,16 @@ impl Word for SourceName {
 pub enum SourceConfig {
     Postgres,
     Nats { settings: NatsSettings, consumer: String },
-    Kafka { address: KafkaAddress, topics: Vec<String>, group: String, numerics: Numerics },
+    Kafka(Box<KafkaConfig>),
+}
+
+/// How to consume from Kafka.
+#[derive(Debug)]
+pub struct KafkaConfig {
+    pub address: KafkaAddress,
+    pub topics: Vec<String>,
+    pub group: String,
+    pub numerics: Numerics,
 }
 
 impl SourceConfig {
@@ -98,7 +107,7 @@ impl SourceConfig {
         match self {
             Self::Postgres => "postgres",
             Self::Nats { .. } => "nats",
-            Self::Kafka { .. } => "kafka",
+            Self::Kafka(_) => "kafka",
         }
     }
 }
@@ -172,7 +181,12 @@ fn read_source(read: &mut Reader<'_>) -> Option<SourceConfig> {
         SourceName::Kafka => {
             let (address, topics) = (KafkaAddress::read(read), read.get(&TOPICS));
             let (group, numerics) = (read.get(&GROUP), read.get(&DECIMALS));
-            Some(SourceConfig::Kafka { address: address?, topics: topics?, group: group?, numerics: numerics? })
+            Some(SourceConfig::Kafka(Box::new(KafkaConfig {
+                address: address?,
+                topics: topics?,
+                group: group?,
+                numerics: numerics?,
+            })))
         }
     }
 }

@@ -103,13 +103,40 @@ pub(super) fn push_special_float(out: &mut Vec<u8>, text: &str) -> Option<()> {
 
 /// As Postgres prints `real` with `extra_float_digits` above 0.
 pub(super) fn push_f32(out: &mut Vec<u8>, float: f32) -> Written {
-    // The shortest digits that read back as the same number; plain up to the precision of the type (FLT_DIG).
-    push_float(out, &format!("{float:e}"), 6)
+    let shortest = format!("{float:e}");
+    let is_same = |text: String| text.parse() == Ok(float);
+    // Plain up to the precision of the type (FLT_DIG).
+    let is_agreed = is_agreed(&shortest, |digits| format!("{float:.digits$e}"), is_same);
+    if is_agreed { push_float(out, &shortest, 6) } else { Written::Unknown }
 }
 
 /// As Postgres prints `double precision` with `extra_float_digits` above 0.
 pub(super) fn push_f64(out: &mut Vec<u8>, float: f64) -> Written {
-    push_float(out, &format!("{float:e}"), 15)
+    let shortest = format!("{float:e}");
+    let is_same = |text: String| text.parse() == Ok(float);
+    let is_agreed = is_agreed(&shortest, |digits| format!("{float:.digits$e}"), is_same);
+    if is_agreed { push_float(out, &shortest, 15) } else { Written::Unknown }
+}
+
+/// Whether everybody's shortest digits of a number are these. Two printers may differ where the digits lie exactly in the middle to
+/// the next number, which some take and Postgres does not, and where two digits are equally near.
+fn is_agreed(shortest: &str, rounded: impl Fn(usize) -> String, is_same: impl Fn(String) -> bool) -> bool {
+    /// Twice as many as tell any two numbers apart, so that the last of them is far below half the distance between two.
+    const DIGITS: u32 = 34;
+    let Some((mantissa, exponent)) = shortest.split_once('e') else { return true }; // NaN, inf
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let fraction_len = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let digits = mantissa.replace('.', "").parse::<u128>();
+    let (Ok(digits), Ok(exponent)) = (digits, exponent.parse::<i64>()) else { return false };
+    if digits == 0 {
+        return true;
+    }
+    let more = DIGITS.saturating_sub(digits.ilog10() + 1);
+    let (digits, scale) = (digits * 10_u128.pow(more), exponent - i64::try_from(fraction_len).unwrap_or(0) - i64::from(more));
+    let is_inside = [digits + 1, digits - 1].iter().all(|beside| is_same(format!("{sign}{beside}e{scale}")));
+    let further = rounded(fraction_len + 8);
+    let rest = further.split_once('e').and_then(|(mantissa, _)| mantissa.get(mantissa.len().checked_sub(8)?..).map(str::to_owned));
+    is_inside && rest.is_none_or(|rest| rest != "50000000")
 }
 
 /// From digits and exponent (`1.25e-7`) to what Postgres makes of them: plain from 1e-4 to below `10^plain_max`.

@@ -2,6 +2,7 @@
 
 mod cache;
 mod catalog;
+mod envelope;
 mod model;
 mod replication;
 mod row_json;

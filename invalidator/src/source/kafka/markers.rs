@@ -130,6 +130,11 @@ impl Markers {
         if is_hole { Arrived::Hole } else { Arrived::InOrder }
     }
 
+    /// The partitions to which no marker has come yet.
+    pub fn lacking(&self) -> impl Iterator<Item = usize> {
+        self.partitions.iter().enumerate().filter(|(_, seen)| seen.is_none()).map(|(slot, _)| slot)
+    }
+
     /// The position up to which everything has come to every partition; `None` until a marker has come to each.
     pub fn position(&self) -> Option<Lsn> {
         self.partitions.iter().map(|partition| partition.map(|(.., position)| position)).min().flatten()
@@ -234,6 +239,7 @@ mod tests {
             arrive(&mut markers, 0, message, 10);
         }
         assert_eq!(markers.position(), None);
+        assert_eq!(markers.lacking().collect::<Vec<_>>(), [1]);
         let more = write(&mut markers);
         assert!(more.len() > 8, "{more:?}");
         for message in &more {

@@ -29,6 +29,9 @@ use crate::source::{
 /// How often a marker is written: protocol.md asks for four publications a second at least.
 const MARKED_EVERY: Duration = Duration::from_millis(250);
 
+/// After so many markers of which none has come to some partition it is told: none of them ever may.
+const TOLD_AFTER: u64 = 120;
+
 /// How often the topics are counted.
 const COUNTED_EVERY: Duration = Duration::from_secs(5);
 
@@ -84,7 +87,7 @@ impl Pump {
         acknowledged: &mut watch::Receiver<Place>,
     ) -> Result<(), KafkaFailed> {
         let Self { turn, log, state } = self;
-        let mut mark = interval(MARKED_EVERY);
+        let (mut mark, mut marked) = (interval(MARKED_EVERY), 0);
         mark.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let counted_later = || async {
             tokio::time::sleep(COUNTED_EVERY).await;
@@ -103,6 +106,10 @@ impl Pump {
                     let messages = state.markers.next();
                     turn.emit(&messages).await?;
                     state.markers.written(&messages);
+                    marked += 1;
+                    if marked == TOLD_AFTER {
+                        state.tell_lacking(log);
+                    }
                 }
                 counted = &mut counting => {
                     state.compare(counted)?;
@@ -239,6 +246,19 @@ impl State {
             *place = own;
             self.offsets.note(own, self.ended.clone());
         }
+    }
+
+    /// A topic that no marker enters, such as one of a table: nothing proves how far it was read.
+    fn tell_lacking(&self, log: &Log) {
+        let lacking: Vec<_> = self.markers.lacking().map(|slot| &log.partitions()[slot]).collect();
+        let Some(first) = lacking.first() else { return };
+        warn!(
+            remedy = "route all of the connector's topics into one, with a RegexRouter as in its transforms",
+            "no marker has come to partition {} of {} and {} more: the cache stays closed until one has",
+            first.number,
+            first.topic,
+            lacking.len() - 1,
+        );
     }
 
     fn compare(&self, counted: Result<usize, KafkaFailed>) -> Result<(), KafkaFailed> {
