@@ -23,6 +23,7 @@ use crate::{
     plan::Planner,
     poll::{Poller, Polls},
     session::{CACHE, Sessions},
+    slot_guard::SlotGuard,
     source::postgres::Postgres,
     trail::{Trail, Writer},
 };
@@ -39,6 +40,7 @@ pub struct App {
     poller: Poller,
     registration: Registration,
     trail_writer: Option<Writer>,
+    slot_guard: SlotGuard,
     sessions: Sessions,
     settings: StreamSettings,
     rules: Rules,
@@ -56,6 +58,7 @@ impl App {
         let database = config.shared.database_url.connect_options();
         let (polls, poller) = Polls::new(database.clone(), links.clone(), config.poll_interval);
         let slot = SlotName::new(&config.slot).context("FRESHLINE_SLOT cannot be used")?;
+        let slot_guard = SlotGuard::new(database.clone(), slot.clone(), config.slot_limits);
         let settings = StreamSettings::new(database.application_name("freshline-invalidator"), slot, config.publication);
         let readiness = Readiness::new();
         readiness.unready(PRIMARY, "not looked at yet");
@@ -79,12 +82,38 @@ impl App {
             trail,
         };
         let stop = stop.clone();
-        Ok(Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, rules, stop })
+        Ok(Self {
+            admin,
+            readiness,
+            metrics,
+            keeper,
+            poller,
+            registration,
+            trail_writer,
+            slot_guard,
+            sessions,
+            settings,
+            rules,
+            stop,
+        })
     }
 
     /// Starts every task; the set owns them.
     pub fn spawn(self) -> Tasks {
-        let Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, rules, stop } = self;
+        let Self {
+            admin,
+            readiness,
+            metrics,
+            keeper,
+            poller,
+            registration,
+            trail_writer,
+            slot_guard,
+            sessions,
+            settings,
+            rules,
+            stop,
+        } = self;
         let mut tasks = Tasks::new();
         tasks.spawn_sure("the admin port", admin.serve(stop.clone()));
         tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(stop.clone()));
@@ -94,6 +123,7 @@ impl App {
         if let Some(writer) = trail_writer {
             tasks.spawn_sure("the trail", writer.run(stop.clone()));
         }
+        tasks.spawn_sure("the watch over the slot", slot_guard.run(stop.clone()));
         tasks.spawn("the applier", async move {
             let asked = retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await;
             match asked {

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use freshline::config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, Setting, Shared, Vars};
+use freshline::config::{Description, Faults, Optional, PUBLICATION, RULES, Reader, SLOT, Setting, Shared, Vars};
 
-use crate::applier::Replicas;
+use crate::{applier::Replicas, slot_guard::Limits};
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.")
@@ -37,6 +37,22 @@ const TRAIL: Setting<u32> = Setting::count(
 )
 .or("10000");
 
+/// What a busy primary writes in some minutes.
+const SLOT_WARN: Setting<u64> = Setting::count(
+    "SLOT_WARN_BYTES",
+    1_048_576..=1_125_899_906_842_624,
+    "Log that the slot may hold back on the primary before it is warned of.",
+)
+.or("1073741824");
+
+const SLOT_DROP: Optional<u64> = Setting::count(
+    "SLOT_DROP_BYTES",
+    16_777_216..=1_125_899_906_842_624,
+    "Log that the slot may hold back before it is dropped on purpose, so that it never fills the primary's disk: the cache is then \
+     opened anew. Left out: it is never dropped.",
+)
+.optional();
+
 /// How long a call to Redis may take before it is sent again. Above any script's run, below a second of staleness.
 pub const REDIS_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -51,6 +67,7 @@ pub struct Config {
     pub poll_interval: Duration,
     pub replicas: Replicas,
     pub trail: u32,
+    pub slot_limits: Limits,
 }
 
 /// Every setting, for `--settings`.
@@ -64,6 +81,8 @@ pub fn settings() -> Vec<Description> {
         REPLICAS.describe(),
         REPLICAS_TIMEOUT.describe(),
         TRAIL.describe(),
+        SLOT_WARN.describe(),
+        SLOT_DROP.describe(),
     ];
     Shared::SETTINGS.into_iter().chain(own).collect()
 }
@@ -77,6 +96,7 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
     let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
+    let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
     let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
     read.finish(|| {
         Some(Config {
@@ -88,6 +108,7 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
             poll_interval: poll_interval?,
             replicas: Replicas { count: count?, timeout: timeout? },
             trail: trail?,
+            slot_limits: Limits { warn_bytes: warn?, drop_bytes: drop? },
         })
     })
 }

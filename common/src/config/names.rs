@@ -30,6 +30,8 @@ pub(super) const ALL: &[&str] = &[
     "REDIS_URL",
     "RULES",
     "SLOT",
+    "SLOT_DROP_BYTES",
+    "SLOT_WARN_BYTES",
     "STRIPES",
     "TRAIL",
     "VALUE_TTL_MS",

@@ -57,6 +57,9 @@ metrics! {
     POSITION_LAG = Gauge "freshline_position_lag_bytes" [] "Log written by Postgres and not yet applied.";
     OPENED = Counter "freshline_opened_total" ["reason"] "Times the cache was opened under a new generation, by why.";
     BUMPED = Counter "freshline_bumped_total" ["reason"] "Times every cached value was given up at once, by why.";
+    SLOT_RETAINED = Gauge "freshline_slot_retained_bytes" [] "Log that the primary keeps for the replication slot.";
+    SLOT_UNACKNOWLEDGED = Gauge "freshline_slot_unacknowledged_bytes" [] "Log that has not been acknowledged to the replication slot.";
+    SLOTS_DROPPED = Counter "freshline_slots_dropped_total" [] "Times the replication slot was dropped on purpose, before it filled the disk.";
     DEAD_LETTERS = Counter "freshline_dead_letters_total" ["source"] "Messages that could not be used and were kept as dead letters, those met again included.";
     TRAIL_SKIPPED = Counter "freshline_trail_skipped_total" ["reason"] "Records of what was done that the trail does not have: sampled, behind, or not taken by Redis.";
     RECONNECTS = Counter "freshline_reconnects_total" ["to"] "Connections made anew after a failure.";

@@ -5,3 +5,4 @@ mod gap;
 mod house;
 mod life;
 mod refusals;
+mod slot;
