@@ -14,6 +14,8 @@ pub enum Event {
     Begin {
         /// The top-level transaction.
         xid: NarrowXid,
+        /// Where its commit record begins, by which commits are ordered; [`Lsn::ZERO`] where the source does not know it.
+        commit: Lsn,
     },
     /// A row was inserted, updated or deleted.
     Row(RowChange),
@@ -220,6 +222,17 @@ impl Row {
             }
         }
         self
+    }
+
+    /// The same row, with each value longer than this left out.
+    pub fn without_longer(&self, len_max: usize) -> Self {
+        let mut values = self.values.clone();
+        for value in &mut values {
+            if matches!(value, Value::Text { len, .. } if *len as usize > len_max) {
+                *value = Value::Unchanged;
+            }
+        }
+        Self { bytes: self.bytes.clone(), values }
     }
 
     /// How many values it has.

@@ -28,6 +28,7 @@ mod watched;
 
 pub use bind::Unbound;
 pub use fault::{RuleFault, RuleFaults, RulesUnread};
+pub(crate) use live::{ANSWER_WITHIN, IDENTITY_COLUMNS, parse_identity};
 pub use live::{LiveColumn, LivePartition, LiveSchema, LiveTable, Publication, PublishedTable, SchemaUnread};
 pub use plan::{Keys, TablePlan};
 pub use reverse::NamedRow;

@@ -7,9 +7,9 @@ use freshline::{
     admin::{Admin, Readiness},
     check::check,
     coherence::{LinkKeeper, Links},
-    fault::Classified,
+    fault::{self, Classified},
     registry::{Process, Registration, Role},
-    replication::{SlotName, StreamSettings},
+    replication::{SlotGuard, SlotName, StreamSettings},
     retry::{GivenUp, Policy, retry},
     rules::Rules,
     shutdown::Tasks,
@@ -19,12 +19,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::{Config, REDIS_DEADLINE},
+    config::{Config, REDIS_DEADLINE, SourceConfig},
     plan::Planner,
     poll::{Poller, Polls},
     session::{CACHE, Sessions},
-    slot_guard::SlotGuard,
-    source::postgres::Postgres,
+    source::{
+        kafka::{Kafka, KafkaSettings},
+        nats::Nats,
+        postgres::Postgres,
+    },
     trail::{Trail, Writer},
 };
 
@@ -40,9 +43,11 @@ pub struct App {
     poller: Poller,
     registration: Registration,
     trail_writer: Option<Writer>,
-    slot_guard: SlotGuard,
+    /// Of a slot that is this process's own.
+    slot_guard: Option<SlotGuard>,
     sessions: Sessions,
     settings: StreamSettings,
+    source: SourceConfig,
     rules: Rules,
     stop: CancellationToken,
 }
@@ -58,7 +63,9 @@ impl App {
         let database = config.shared.database_url.connect_options();
         let (polls, poller) = Polls::new(database.clone(), links.clone(), config.poll_interval);
         let slot = SlotName::new(&config.slot).context("FRESHLINE_SLOT cannot be used")?;
-        let slot_guard = SlotGuard::new(database.clone(), slot.clone(), config.slot_limits);
+        // The other sources read from a slot that another process has.
+        let slot_guard = matches!(config.source, SourceConfig::Postgres)
+            .then(|| SlotGuard::new(database.clone(), slot.clone(), config.slot_limits));
         let settings = StreamSettings::new(database.application_name("freshline-invalidator"), slot, config.publication);
         let readiness = Readiness::new();
         readiness.unready(PRIMARY, "not looked at yet");
@@ -67,7 +74,7 @@ impl App {
         info!("metrics and readiness at http://{}", admin.address()?);
         let process = Process {
             admin_address: Some(admin.address()?.to_string()),
-            source: Some("postgres".into()),
+            source: Some(config.source.name().into()),
             ..Process::this(Role::Invalidator)
         };
         let registration = Registration::new(links.clone(), &config.shared.stripes, process);
@@ -81,7 +88,7 @@ impl App {
             readiness: readiness.clone(),
             trail,
         };
-        let stop = stop.clone();
+        let (source, stop) = (config.source, stop.clone());
         Ok(Self {
             admin,
             readiness,
@@ -93,6 +100,7 @@ impl App {
             slot_guard,
             sessions,
             settings,
+            source,
             rules,
             stop,
         })
@@ -111,6 +119,7 @@ impl App {
             slot_guard,
             sessions,
             settings,
+            source,
             rules,
             stop,
         } = self;
@@ -123,7 +132,9 @@ impl App {
         if let Some(writer) = trail_writer {
             tasks.spawn_sure("the trail", writer.run(stop.clone()));
         }
-        tasks.spawn_sure("the watch over the slot", slot_guard.run(stop.clone()));
+        if let Some(slot_guard) = slot_guard {
+            tasks.spawn_sure("the watch over the slot", slot_guard.run(stop.clone()));
+        }
         tasks.spawn("the applier", async move {
             let asked = retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await;
             match asked {
@@ -131,7 +142,19 @@ impl App {
                 Err(GivenUp::Stopped { .. }) => return Ok(()),
                 Err(given_up) => return Err(with_remedy(given_up)),
             }
-            sessions.run(Postgres::new(settings), stop).await.map_err(with_remedy)
+            match source {
+                SourceConfig::Postgres => sessions.run(Postgres::new(settings), stop).await.map_err(with_remedy),
+                SourceConfig::Nats { settings: nats, consumer } => {
+                    let tables = rules.tables().cloned().collect();
+                    let nats = Nats::new(nats, consumer, tables, settings.server);
+                    sessions.run(nats, stop).await.map_err(with_remedy)
+                }
+                SourceConfig::Kafka { address, topics, group, numerics } => {
+                    let tables = rules.tables().cloned().collect();
+                    let kafka = KafkaSettings { address, topics, group, numerics, tables };
+                    sessions.run(Kafka::new(kafka, settings.server), stop).await.map_err(with_remedy)
+                }
+            }
         });
         tasks
     }
@@ -139,11 +162,8 @@ impl App {
 
 /// An error that says in its text what mends it, for whoever reads how the process ended.
 fn with_remedy(error: impl Classified + Send + Sync + 'static) -> anyhow::Error {
-    let remedy = error.remedy().map(|remedy| format!("{error}; remedy: {remedy}"));
-    match remedy {
-        Some(told) => anyhow::Error::new(error).context(told),
-        None => anyhow::Error::new(error),
-    }
+    let told = fault::told(&error);
+    anyhow::Error::new(error).context(told)
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {

@@ -162,7 +162,7 @@ impl Applier {
         if control.run != link.run() {
             return Ok(());
         }
-        if control.source != self.session.source {
+        if control.source != self.session.source && self.session.begins_after.is_empty() {
             // Its xids mean other transactions: a new generation before anything is applied.
             return self.open(index).await;
         }

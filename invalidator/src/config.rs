@@ -2,9 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use freshline::config::{Description, Faults, Optional, PUBLICATION, RULES, Reader, SLOT, Setting, Shared, Vars};
+use freshline::{
+    broker::{kafka::KafkaAddress, nats::NatsSettings},
+    config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars, Word},
+    envelope::Numerics,
+    replication::SlotLimits,
+};
 
-use crate::{applier::Replicas, slot_guard::Limits};
+use crate::applier::Replicas;
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.")
@@ -37,43 +42,88 @@ const TRAIL: Setting<u32> = Setting::count(
 )
 .or("10000");
 
-/// What a busy primary writes in some minutes.
-const SLOT_WARN: Setting<u64> = Setting::count(
-    "SLOT_WARN_BYTES",
-    1_048_576..=1_125_899_906_842_624,
-    "Log that the slot may hold back on the primary before it is warned of.",
-)
-.or("1073741824");
-
-const SLOT_DROP: Optional<u64> = Setting::count(
-    "SLOT_DROP_BYTES",
-    16_777_216..=1_125_899_906_842_624,
-    "Log that the slot may hold back before it is dropped on purpose, so that it never fills the primary's disk: the cache is then \
-     opened anew. Left out: it is never dropped.",
-)
-.optional();
-
 /// How long a call to Redis may take before it is sent again. Above any script's run, below a second of staleness.
 pub const REDIS_DEADLINE: Duration = Duration::from_millis(500);
+
+const SOURCE: Setting<SourceName> = Setting::word(
+    "SOURCE",
+    "Where changes come from: Postgres itself, the relay's stream in NATS JetStream, or Debezium's topics in Kafka.",
+)
+.or("postgres");
+
+const TOPICS: Setting<Vec<String>> = Setting::list(
+    "KAFKA_TOPICS",
+    "shop.all",
+    "The topics to consume: the one that everything is routed into, or all of the connector's, `.transaction` and `.message` too.",
+)
+.or("freshline.all");
+
+const GROUP: Setting<String> = Setting::text(
+    "KAFKA_GROUP",
+    "freshline",
+    "The group under which Kafka keeps the offsets, and the name of the turn that only one invalidator has. One per cache.",
+)
+.or("freshline");
+
+const DECIMALS: Setting<Numerics> =
+    Setting::word("KAFKA_DECIMALS", "The connector's `decimal.handling.mode`; under precise, NaN cannot be told from null.")
+        .or("string");
+
+const CONSUMER: Setting<String> =
+    Setting::namespace("NATS_CONSUMER", "The durable consumer that remembers how far the stream was applied. One per cache.")
+        .or("freshline");
+
+/// Where changes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SourceName {
+    Postgres,
+    Nats,
+    Kafka,
+}
+
+impl Word for SourceName {
+    const WORDS: &'static [(&'static str, Self)] = &[("postgres", Self::Postgres), ("nats", Self::Nats), ("kafka", Self::Kafka)];
+}
+
+/// Where changes come from, and how to reach it where that is not the primary.
+#[derive(Debug)]
+pub enum SourceConfig {
+    Postgres,
+    Nats { settings: NatsSettings, consumer: String },
+    Kafka { address: KafkaAddress, topics: Vec<String>, group: String, numerics: Numerics },
+}
+
+impl SourceConfig {
+    /// Its word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Nats { .. } => "nats",
+            Self::Kafka { .. } => "kafka",
+        }
+    }
+}
 
 /// What this process is told from outside.
 #[derive(Debug)]
 pub struct Config {
     pub shared: Shared,
     pub address: SocketAddr,
+    pub source: SourceConfig,
     pub slot: String,
     pub publication: String,
     pub rules: Option<PathBuf>,
     pub poll_interval: Duration,
     pub replicas: Replicas,
     pub trail: u32,
-    pub slot_limits: Limits,
+    pub slot_limits: SlotLimits,
 }
 
 /// Every setting, for `--settings`.
 pub fn settings() -> Vec<Description> {
     let own = [
         ADDRESS.describe(),
+        SOURCE.describe(),
         SLOT.describe(),
         PUBLICATION.describe(),
         RULES.describe(),
@@ -84,7 +134,9 @@ pub fn settings() -> Vec<Description> {
         SLOT_WARN.describe(),
         SLOT_DROP.describe(),
     ];
-    Shared::SETTINGS.into_iter().chain(own).collect()
+    let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
+    let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
+    Shared::SETTINGS.into_iter().chain(own).chain(nats).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
 }
 
 /// Reads all of them.
@@ -94,6 +146,7 @@ pub fn settings() -> Vec<Description> {
 pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
     let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
+    let source = read_source(&mut read);
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
     let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
     let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
@@ -102,13 +155,30 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
         Some(Config {
             shared: shared?,
             address: address?,
+            source: source?,
             slot: slot?,
             publication: publication?,
             rules: rules?,
             poll_interval: poll_interval?,
             replicas: Replicas { count: count?, timeout: timeout? },
             trail: trail?,
-            slot_limits: Limits { warn_bytes: warn?, drop_bytes: drop? },
+            slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
         })
     })
+}
+
+/// A source's own settings are read where it is chosen, and not missed where it is not.
+fn read_source(read: &mut Reader<'_>) -> Option<SourceConfig> {
+    match read.get(&SOURCE)? {
+        SourceName::Postgres => Some(SourceConfig::Postgres),
+        SourceName::Nats => {
+            let (settings, consumer) = (NatsSettings::read(read), read.get(&CONSUMER));
+            Some(SourceConfig::Nats { settings: settings?, consumer: consumer? })
+        }
+        SourceName::Kafka => {
+            let (address, topics) = (KafkaAddress::read(read), read.get(&TOPICS));
+            let (group, numerics) = (read.get(&GROUP), read.get(&DECIMALS));
+            Some(SourceConfig::Kafka { address: address?, topics: topics?, group: group?, numerics: numerics? })
+        }
+    }
 }

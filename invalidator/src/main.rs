@@ -20,7 +20,6 @@ mod plan;
 mod poll;
 mod publish;
 mod session;
-mod slot_guard;
 mod source;
 mod trail;
 mod transaction;

@@ -78,7 +78,7 @@ impl Planner {
     /// Tells the steps of an event, in order.
     pub fn plan(&mut self, event: Event, step: &mut impl FnMut(Step)) {
         match event {
-            Event::Begin { xid } => step(Step::Begin(xid)),
+            Event::Begin { xid, .. } => step(Step::Begin(xid)),
             Event::Row(change) => self.row(change, step),
             Event::Truncate { relations } => {
                 if relations.iter().any(|relation| !matches!(self.table(relation), Plan::Nothing)) {

@@ -1,6 +1,10 @@
 //! The contract of a source: where changes come from, and what it owes the applier.
 
+mod decoder;
+pub mod kafka;
+pub mod nats;
 pub mod postgres;
+mod turn;
 
 use std::future::Future;
 

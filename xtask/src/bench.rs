@@ -25,6 +25,7 @@ use tokio::process::Command;
 
 pub use self::reference::BenchReference;
 use self::report::Row;
+use crate::cargo::cargo;
 use crate::checkout::root;
 
 /// Measure on servers of its own, print the table, and write it to docs/benchmarks.md; takes some ten minutes
@@ -105,8 +106,7 @@ impl Measure {
 /// Builds the workspace for release, and runs this verb again as it was built there: our programs are looked for beside it.
 async fn rebuilt() -> Result<ExitCode> {
     println!("bench: cargo build --release --workspace");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run(Command::new(cargo).args(["build", "--release", "--workspace", "--quiet"])).await?;
+    run(Command::from(cargo()).args(["build", "--release", "--workspace", "--quiet"])).await?;
     let own = std::env::current_exe().context("finding our own program")?;
     let target = own.parent().and_then(|profile| profile.parent()).context("a program outside of a target directory")?;
     let again: PathBuf = target.join("release/xtask");

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use freshline::telemetry::{ALL, MetricKind};
 
-use crate::checkout::root;
+use crate::{cargo::cargo, checkout::root};
 
 /// The processes, and what is said of each before its settings.
 const PROCESSES: [(&str, &str); 4] = [
@@ -32,8 +32,7 @@ pub struct Docs {
 impl Docs {
     /// Builds the programs and asks them.
     pub fn run(self) -> Result<ExitCode> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo).args(["build", "--workspace", "--quiet"]).current_dir(root()).status();
+        let built = cargo().args(["build", "--workspace", "--quiet"]).status();
         if !built.context("running cargo build")?.success() {
             bail!("the programs cannot be built");
         }

@@ -1,6 +1,7 @@
 //! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `docs`, `prepare`, `test`, `tidy`. One verb a file; its doc line is its help.
 
 mod bench;
+mod cargo;
 mod checkout;
 mod docs;
 mod down;

@@ -1,14 +1,14 @@
 //! `prepare`: what the checked queries are compiled against where no server is at hand.
 
 use std::fs::{self, File};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use stage::servers::{self, Home, Postgres, PostgresOptions};
 use stage::{Login, migrate};
 
-use crate::checkout::root;
+use crate::{cargo::cargo, checkout::root};
 
 /// The crates with checked queries, by a file whose time makes cargo compile them again.
 const CHECKED: [&str; 3] = ["common/src/lib.rs", "warmer/src/main.rs", "api/src/main.rs"];
@@ -30,9 +30,8 @@ impl Prepare {
             let file = File::options().append(true).open(root().join(path)).with_context(|| format!("opening {path}"))?;
             file.set_modified(SystemTime::now()).with_context(|| format!("touching {path}"))?;
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut check = Command::new(cargo);
-        check.args(["check", "--workspace", "--all-targets", "--quiet"]).current_dir(root());
+        let mut check = cargo();
+        check.args(["check", "--workspace", "--all-targets", "--quiet"]);
         check.env("DATABASE_URL", postgres.url(Login::Superuser, "postgres")).env("SQLX_OFFLINE_DIR", &kept);
         if !check.status().context("running cargo check")?.success() {
             bail!("the queries do not compile against the migrations; `git checkout .sqlx` brings the old answers back");

@@ -1,12 +1,11 @@
 //! `test`: everything that has to hold before a change is taken.
 
-use std::ffi::OsString;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::checkout::root;
+use crate::cargo::cargo;
 use crate::docs::Docs;
 use crate::tidy::Tidy;
 
@@ -42,6 +41,7 @@ impl Test {
         println!("seed {seed}: `cargo xtask test --seed {seed}` runs the generated tests like this again");
         let begun = Instant::now();
         stage::servers::ensure()?;
+        stage::servers::ensure_brokers()?;
         for step in STEPS {
             let line = format!("cargo {}", step.join(" "));
             println!("== {line}");
@@ -61,26 +61,20 @@ impl Test {
         match step[0] {
             "xtask" if step[1] == "docs" => return Ok(Docs { check: true }.run()? == ExitCode::SUCCESS),
             "xtask" => return Ok(Tidy {}.run()? == ExitCode::SUCCESS),
-            "deny" if !cargo(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() => {
+            "deny" if !cargo().args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() => {
                 println!("skipped: `cargo install --locked cargo-deny` installs it");
                 return Ok(true);
             }
             _ => {}
         }
-        let mut command = cargo(step);
+        let mut command = cargo();
+        command.args(step);
         command.envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
         if step[0] == "test" {
             command.args(&self.name);
         }
         Ok(command.status().with_context(|| format!("running cargo {}", step.join(" ")))?.success())
     }
-}
-
-/// cargo, with the toolchain that runs us.
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    command.args(arguments).current_dir(root()).stdin(Stdio::null());
-    command
 }
 
 fn seconds(duration: Duration) -> String {

@@ -162,7 +162,7 @@ impl Pump {
     fn event(&mut self, message: ReplicationEvent) -> Result<Option<Event>, DecodeError> {
         Ok(match message {
             ReplicationEvent::XLogData { data, .. } => self.decoder.decode(&data)?,
-            ReplicationEvent::Begin { xid, .. } => Some(self.decoder.begin(xid)?),
+            ReplicationEvent::Begin { xid, final_lsn, .. } => Some(self.decoder.begin(xid, final_lsn.as_u64())?),
             ReplicationEvent::Commit { end_lsn, .. } => {
                 let event = self.decoder.commit(end_lsn.as_u64())?;
                 self.position = self.position.max(position(end_lsn)?);

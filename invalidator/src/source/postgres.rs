@@ -5,9 +5,8 @@ use std::sync::Arc;
 use freshline::{
     change::{Beginning, Event, Place},
     coherence::{self, Lsn},
-    replication::{BatchLimits, ChangeStream, ReplicationError, Session, SlotState, StreamSettings},
+    replication::{self, BatchLimits, ChangeStream, ReplicationError, Started, StreamSettings},
 };
-use tracing::{info, warn};
 
 use super::{Connected, Source, Stream};
 
@@ -32,26 +31,10 @@ impl Source for Postgres {
     type Error = ReplicationError;
 
     async fn connect(&mut self, _history: coherence::Source) -> Result<Connected<ChangeStream>, ReplicationError> {
-        let mut session = Session::open(self.settings.clone()).await?;
-        let slot = &self.settings.slot;
-        match session.slot().await? {
-            SlotState::Ready { confirmed, .. } => {
-                return Ok(connected(session.start().await?, confirmed, Vec::new()));
-            }
-            SlotState::Missing => info!("making the replication slot {slot}"),
-            SlotState::Lost { reason } => {
-                warn!("the replication slot {slot} has lost changes ({reason}): making it anew, and the cache with it");
-                session.drop_slot().await?;
-            }
-        }
-        let made = session.create_slot().await?;
-        let begins_after = vec![Beginning::Snapshot(Arc::new(made.snapshot))];
-        Ok(connected(session.start().await?, made.consistent_point, begins_after))
+        let Started { stream, start, made } = replication::start(&self.settings).await?;
+        let begins_after = made.map(|snapshot| Beginning::Snapshot(Arc::new(snapshot))).into_iter().collect();
+        Ok(Connected { stream, place: start.to_string(), start: Some(start), begins_after })
     }
-}
-
-fn connected(stream: ChangeStream, start: Lsn, begins_after: Vec<Beginning>) -> Connected<ChangeStream> {
-    Connected { stream, place: start.to_string(), start: Some(start), begins_after }
 }
 
 impl Stream for ChangeStream {

@@ -3,6 +3,7 @@
 mod faults;
 mod gap;
 mod house;
+mod kafka;
 mod life;
 mod refusals;
 mod slot;

@@ -1,13 +1,12 @@
 //! Building our programs.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 use super::console::say;
-use crate::checkout::root;
+use crate::cargo::cargo;
 
 /// Builds the workspace and answers with the directory of its programs.
 ///
@@ -15,9 +14,8 @@ use crate::checkout::root;
 /// features, and the sets depend on which packages are asked for.
 pub async fn workspace() -> Result<PathBuf> {
     say("up", "cargo build --workspace");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--workspace", "--quiet"]).current_dir(root()).stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = Command::from(cargo());
+    command.args(["build", "--workspace", "--quiet"]).kill_on_drop(true);
     let status = command.status().await.context("running cargo")?;
     if !status.success() {
         bail!("the build failed: mend what cargo says above");

@@ -235,7 +235,7 @@ fn means(table: &Relation, sent: &Sent, event: Option<&Event>) -> bool {
             **prefix == **named && **content == **held
         }
         (Sent::Message { transactional: false, .. } | Sent::Type { .. } | Sent::Origin { .. } | Sent::Relation(_), None) => true,
-        (Sent::Begin { xid }, Some(Event::Begin { xid: begun })) => begun.0 == *xid,
+        (Sent::Begin { xid }, Some(Event::Begin { xid: begun, .. })) => begun.0 == *xid,
         (Sent::Commit { end }, Some(Event::Commit { end: ended, .. })) => ended.get() == *end,
         _ => false,
     }

@@ -7,7 +7,7 @@ use std::{cell::Cell as StdCell, cell::RefCell, collections::BTreeMap, time::Dur
 use bytes::Bytes;
 use freshline::coherence::{
     self as real, Applied, ETag, Entry, Fill, Filling, Generation, Link, LinkError, Open, Progress, RedisTime, Scripts, TagStamp,
-    Touched, Wanted,
+    TagVersion, Touched, Wanted,
 };
 
 use super::{

@@ -227,7 +227,7 @@ fn meaning(messages: &[Bytes]) -> Vec<String> {
 
 fn event_meaning(event: &Event) -> String {
     match event {
-        Event::Begin { xid } => {
+        Event::Begin { xid, .. } => {
             assert!(xid.0 >= 3, "{xid:?}");
             String::new()
         }
@@ -245,7 +245,7 @@ fn event_meaning(event: &Event) -> String {
             format!(" {}", names.join(" "))
         }
         Event::Message { prefix, content } => format!(" {prefix} {content:?}"),
-        Event::Reached { .. } => panic!("no decoder says this"),
+        Event::Reached { .. } | Event::Hole { .. } => panic!("no decoder says this"),
     }
 }
 

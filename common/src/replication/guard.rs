@@ -3,17 +3,16 @@
 //! Asks on a connection of its own, because what holds the slot up may be the session with it. Dropping is safe: a session without its
 //! slot makes another, and with it the cache anew; until then what is cached ages out within the bound on staleness.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use freshline::{
-    replication::{HeldBack, SlotName, held_back},
-    telemetry::names,
-};
 use metrics::{counter, gauge};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
+
+use super::{HeldBack, SlotName, held_back};
+use crate::telemetry::names;
 
 /// How often it looks. A primary that writes 100 MB a second writes 200 MB meanwhile.
 const EVERY: Duration = Duration::from_secs(2);
@@ -26,25 +25,32 @@ const END_WITHIN_MS: i64 = 5_000;
 
 /// How much may be held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SlotLimits {
     /// From here on it is warned of, in bytes.
     pub warn_bytes: u64,
     /// From here on the slot is dropped, in bytes; never, where there is none.
     pub drop_bytes: Option<u64>,
 }
 
-/// Watches one slot.
+/// Watches one slot. To be run, as a task, by the process that reads from it.
 pub struct SlotGuard {
     database: PgConnectOptions,
     slot: SlotName,
-    limits: Limits,
+    limits: SlotLimits,
     is_warned: bool,
+}
+
+impl fmt::Debug for SlotGuard {
+    // Without the database's address, whose Debug shows the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SlotGuard").field("slot", &self.slot).field("limits", &self.limits).finish_non_exhaustive()
+    }
 }
 
 impl SlotGuard {
     /// Of this slot, asked for in this database.
-    pub fn new(database: PgConnectOptions, slot: SlotName, limits: Limits) -> Self {
-        Self { database: database.application_name("freshline-invalidator slot"), slot, limits, is_warned: false }
+    pub fn new(database: PgConnectOptions, slot: SlotName, limits: SlotLimits) -> Self {
+        Self { database: database.application_name("freshline slot"), slot, limits, is_warned: false }
     }
 
     /// Watches until `stop`.
