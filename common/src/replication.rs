@@ -6,6 +6,7 @@
 
 mod client;
 mod error;
+mod guard;
 mod held;
 pub mod pgoutput;
 mod preflight;
@@ -16,6 +17,7 @@ mod slot;
 mod stream;
 
 pub use error::ReplicationError;
+pub use guard::{SlotGuard, SlotLimits};
 pub use held::{HeldBack, held_back};
 pub use preflight::{Finding, preflight};
 pub use settings::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS};

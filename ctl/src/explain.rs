@@ -11,7 +11,6 @@ use freshline::{
     cache::{self, Cache, Explanation, Want},
     catalog::keys,
     coherence::{CacheKey, Dependency, Fences, HeldLease, Link, LinkError, Links, Tag, Xid},
-    telemetry::chain,
 };
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +94,7 @@ async fn explain(servers: &Servers, options: &Options) -> Result<Explained, Trou
     let lease = HeldLease::read(&link, stripes, &key).await.map_err(away)?.map(ExplainedLease::from);
     let (row, unseen) = match row::read(servers, &options.key, look.entry.as_ref()).await {
         Ok(row) => (row, Vec::new()),
-        Err(trouble) => (None, vec![chain(&trouble)]),
+        Err(trouble) => (None, vec![trouble.told()]),
     };
     let is_served = look.origin == "redis";
     let verdict = shown::verdict(&look, fences.as_ref(), lease.as_ref(), &link);

@@ -9,6 +9,7 @@ use freshline::{
     fault::{Classified, Kind},
     replication::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS},
     rules::{Rules, RulesUnread, SchemaUnread, TableName},
+    telemetry::chain,
 };
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
@@ -90,6 +91,14 @@ impl Classified for Trouble {
             Self::NoRules(_) => Some("write it as schema.table, such as public.products, as the rules do".into()),
             Self::RedisUrl(_) | Self::Slot(_) | Self::Output(_) | Self::Json(_) | Self::Runtime(_) => None,
         }
+    }
+}
+
+impl Trouble {
+    /// It, its causes and its remedy, in one line.
+    pub fn told(&self) -> String {
+        let remedy = self.remedy().map(|remedy| format!("; remedy: {remedy}")).unwrap_or_default();
+        format!("{}{remedy}", chain(self))
     }
 }
 

@@ -7,7 +7,6 @@ use freshline::{
     registry::{self, Process, Role},
     replication::{HeldBack, held_back},
     shutdown,
-    telemetry::chain,
 };
 use serde::Serialize;
 
@@ -101,7 +100,7 @@ async fn look(servers: &Servers) -> Status {
     let (mut status, postgres, redis) = (Status::default(), look_at_postgres(servers).await, look_at_redis(servers).await);
     match postgres {
         Ok((postgres, slots)) => (status.postgres, status.slots) = (Some(postgres), slots),
-        Err(trouble) => status.unseen.push(chain(&trouble)),
+        Err(trouble) => status.unseen.push(trouble.told()),
     }
     match redis {
         Ok((redis, cache)) => {
@@ -109,7 +108,7 @@ async fn look(servers: &Servers) -> Status {
             status.source = invalidator.and_then(|process| process.source.clone());
             (status.redis, status.cache) = (Some(redis), Some(cache));
         }
-        Err(trouble) => status.unseen.push(chain(&trouble)),
+        Err(trouble) => status.unseen.push(trouble.told()),
     }
     let insert = status.postgres.as_ref().map(|postgres| postgres.insert_at);
     let position = status.cache.as_ref().and_then(|cache| cache.position_at);

@@ -9,7 +9,7 @@ use freshline::{
     coherence::{LinkKeeper, Links},
     fault::{self, Classified},
     registry::{Process, Registration, Role},
-    replication::{SlotName, StreamSettings},
+    replication::{SlotGuard, SlotName, StreamSettings},
     retry::{GivenUp, Policy, retry},
     rules::Rules,
     shutdown::Tasks,
@@ -43,6 +43,8 @@ pub struct App {
     poller: Poller,
     registration: Registration,
     trail_writer: Option<Writer>,
+    /// Of a slot that is this process's own.
+    slot_guard: Option<SlotGuard>,
     sessions: Sessions,
     settings: StreamSettings,
     source: SourceConfig,
@@ -61,6 +63,9 @@ impl App {
         let database = config.shared.database_url.connect_options();
         let (polls, poller) = Polls::new(database.clone(), links.clone(), config.poll_interval);
         let slot = SlotName::new(&config.slot).context("FRESHLINE_SLOT cannot be used")?;
+        // The other sources read from a slot that another process has.
+        let slot_guard = matches!(config.source, SourceConfig::Postgres)
+            .then(|| SlotGuard::new(database.clone(), slot.clone(), config.slot_limits));
         let settings = StreamSettings::new(database.application_name("freshline-invalidator"), slot, config.publication);
         let readiness = Readiness::new();
         readiness.unready(PRIMARY, "not looked at yet");
@@ -84,13 +89,40 @@ impl App {
             trail,
         };
         let (source, stop) = (config.source, stop.clone());
-        Ok(Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, source, rules, stop })
+        Ok(Self {
+            admin,
+            readiness,
+            metrics,
+            keeper,
+            poller,
+            registration,
+            trail_writer,
+            slot_guard,
+            sessions,
+            settings,
+            source,
+            rules,
+            stop,
+        })
     }
 
     /// Starts every task; the set owns them.
     pub fn spawn(self) -> Tasks {
-        let Self { admin, readiness, metrics, keeper, poller, registration, trail_writer, sessions, settings, source, rules, stop } =
-            self;
+        let Self {
+            admin,
+            readiness,
+            metrics,
+            keeper,
+            poller,
+            registration,
+            trail_writer,
+            slot_guard,
+            sessions,
+            settings,
+            source,
+            rules,
+            stop,
+        } = self;
         let mut tasks = Tasks::new();
         tasks.spawn_sure("the admin port", admin.serve(stop.clone()));
         tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(stop.clone()));
@@ -99,6 +131,9 @@ impl App {
         tasks.spawn_sure("the record of this process", registration.run(stop.clone()));
         if let Some(writer) = trail_writer {
             tasks.spawn_sure("the trail", writer.run(stop.clone()));
+        }
+        if let Some(slot_guard) = slot_guard {
+            tasks.spawn_sure("the watch over the slot", slot_guard.run(stop.clone()));
         }
         tasks.spawn("the applier", async move {
             let asked = retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await;

@@ -4,8 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshline::{
     broker::{kafka::KafkaAddress, nats::NatsSettings},
-    config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, Setting, Shared, Vars, Word},
+    config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars, Word},
     envelope::Numerics,
+    replication::SlotLimits,
 };
 
 use crate::applier::Replicas;
@@ -124,6 +125,7 @@ pub struct Config {
     pub poll_interval: Duration,
     pub replicas: Replicas,
     pub trail: u32,
+    pub slot_limits: SlotLimits,
 }
 
 /// Every setting, for `--settings`.
@@ -138,6 +140,8 @@ pub fn settings() -> Vec<Description> {
         REPLICAS.describe(),
         REPLICAS_TIMEOUT.describe(),
         TRAIL.describe(),
+        SLOT_WARN.describe(),
+        SLOT_DROP.describe(),
     ];
     let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
     let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
@@ -154,6 +158,7 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let source = read_source(&mut read);
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
     let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
+    let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
     let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
     read.finish(|| {
         Some(Config {
@@ -166,6 +171,7 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
             poll_interval: poll_interval?,
             replicas: Replicas { count: count?, timeout: timeout? },
             trail: trail?,
+            slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
         })
     })
 }

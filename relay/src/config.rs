@@ -4,7 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use freshline::{
     broker::nats::NatsSettings,
-    config::{DATABASE_URL, Description, Faults, GRACE, LOG, LOG_FORMAT, PUBLICATION, PostgresUrl, Reader, Setting, Vars},
+    config::{
+        DATABASE_URL, Description, Faults, GRACE, LOG, LOG_FORMAT, PUBLICATION, PostgresUrl, Reader, SLOT_DROP, SLOT_WARN, Setting,
+        Vars,
+    },
+    replication::SlotLimits,
     telemetry::Logging,
 };
 
@@ -28,6 +32,7 @@ pub struct Config {
     pub database_url: PostgresUrl,
     pub publication: String,
     pub slot: String,
+    pub slot_limits: SlotLimits,
     pub address: SocketAddr,
     pub nats: NatsSettings,
     pub max_age: Duration,
@@ -41,6 +46,8 @@ pub fn settings() -> Vec<Description> {
         DATABASE_URL.describe(),
         PUBLICATION.describe(),
         SLOT.describe(),
+        SLOT_WARN.describe(),
+        SLOT_DROP.describe(),
         ADDRESS.describe(),
         MAX_AGE.describe(),
         LOG.describe(),
@@ -58,12 +65,14 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
     let (database_url, publication, slot) = (read.get(&DATABASE_URL), read.get(&PUBLICATION), read.get(&SLOT));
     let (address, nats, max_age) = (read.get(&ADDRESS), NatsSettings::read(&mut read), read.get(&MAX_AGE));
+    let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
     let (filter, format, grace) = (read.get(&LOG), read.get(&LOG_FORMAT), read.get(&GRACE));
     read.finish(|| {
         Some(Config {
             database_url: database_url?,
             publication: publication?,
             slot: slot?,
+            slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
             address: address?,
             nats: nats?,
             max_age: max_age?,

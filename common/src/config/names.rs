@@ -56,6 +56,8 @@ pub(super) const ALL: &[&str] = &[
     "RELAY_TO",
     "RULES",
     "SLOT",
+    "SLOT_DROP_BYTES",
+    "SLOT_WARN_BYTES",
     "SOURCE",
     "STRIPES",
     "TRAIL",

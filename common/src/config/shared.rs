@@ -34,6 +34,23 @@ pub const SLOT: Setting<String> =
     Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.")
         .or("freshline");
 
+/// What a busy primary writes in some minutes.
+pub const SLOT_WARN: Setting<u64> = Setting::count(
+    "SLOT_WARN_BYTES",
+    1_048_576..=1_125_899_906_842_624,
+    "Log that the slot may hold back on the primary before it is warned of.",
+)
+.or("1073741824");
+
+/// What no disk is to be filled beyond.
+pub const SLOT_DROP: Optional<u64> = Setting::count(
+    "SLOT_DROP_BYTES",
+    16_777_216..=1_125_899_906_842_624,
+    "Log that the slot may hold back before it is dropped on purpose, so that it never fills the primary's disk: the cache is then \
+     opened anew. Left out: it is never dropped.",
+)
+.optional();
+
 /// Which changes are read.
 pub const PUBLICATION: Setting<String> =
     Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");

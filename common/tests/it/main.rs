@@ -1,5 +1,6 @@
 //! The library on real servers.
 
+mod beside;
 mod cache;
 mod catalog;
 mod envelope;

@@ -7,3 +7,4 @@ mod kafka;
 mod life;
 mod nats;
 mod refusals;
+mod slot;
