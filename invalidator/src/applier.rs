@@ -179,7 +179,7 @@ impl Applier {
         }
         if control.source != self.session.source {
             // Its xids mean other transactions: a new generation before anything is applied.
-            return self.open(index).await;
+            return self.open(index, "history").await;
         }
         if self.session.begins_after.is_none() && control.position < self.session.start {
             // The slot begins later than what has been applied: it was made anew, or moved on by somebody else.

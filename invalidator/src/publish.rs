@@ -11,7 +11,7 @@ use freshline::{
     coherence::{Closed, Generation, Link, LinkError, Lsn, Open, Opening, Progress, Stripe},
     telemetry::names,
 };
-use metrics::gauge;
+use metrics::{counter, gauge};
 use tracing::{info, warn};
 
 use crate::{
@@ -137,7 +137,7 @@ impl Applier {
         let holds_the_start = self.session.begins_after.as_ref().is_none_or(|start| start.is_in(&self.poll.snapshot));
         let may_open = is_caught_up && holds_the_start && self.ledger.may_open(&self.poll.snapshot);
         if may_open {
-            self.open(index).await?;
+            self.open(index, "closed").await?;
         }
         Ok(may_open)
     }
@@ -146,7 +146,7 @@ impl Applier {
     ///
     /// Does not end before it is known what stands there: an open whose reply was lost may have run, or may run late, and a change
     /// applied meanwhile would leave no fence. Each further try takes the place of what the one before may have opened.
-    pub(crate) async fn open(&mut self, index: usize) -> Result<(), ApplyError> {
+    pub(crate) async fn open(&mut self, index: usize, reason: &'static str) -> Result<(), ApplyError> {
         let stripe = self.states[index].stripe;
         loop {
             let link = self.link().await?;
@@ -155,6 +155,7 @@ impl Applier {
             match self.scripts(&link).open(stripe, &self.opening(stripe, expected, generation)).await {
                 Ok(Open::Opened) => {
                     info!(stripe = stripe.number(), generation = %generation, source = %self.session.source, "the cache is open");
+                    counter!(names::OPENED, "reason" => reason).increment(1);
                     let published = Some(self.poll.snapshot.clone());
                     self.states[index] = StripeState { stripe, generation: Some(generation), run: Some(link.run()), published };
                     return Ok(());
