@@ -164,7 +164,7 @@ impl Applier {
         }
         if control.source != self.session.source && self.session.begins_after.is_empty() {
             // Its xids mean other transactions: a new generation before anything is applied.
-            return self.open(index).await;
+            return self.open(index, "history").await;
         }
         let skipped = self.session.start.filter(|start| control.position < *start);
         if let (Some(start), []) = (skipped, self.session.begins_after.as_slice()) {

@@ -2,14 +2,19 @@
 //!
 //! Everything here may be sent again, and is, until Redis has confirmed all of it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Instant,
+};
 
 use freshline::change::Beginning;
 use freshline::coherence::{
     Applied, CacheKey, Dependency, Generation, Link, LinkError, Lsn, NarrowXid, Stripe, Tag, TagVersion, Touched, WILDCARD_FIELD,
     Xid,
 };
+use freshline::telemetry::names;
 use freshline::trail::{self, Record};
+use metrics::{counter, histogram};
 
 use crate::{
     applier::{Applier, ApplyError, BLIND_AFTER},
@@ -18,12 +23,16 @@ use crate::{
 
 /// Dependencies in one script: its run stays far below a millisecond.
 const SCRIPT_LEN_MAX: usize = 64;
+/// More effects than this at a time are a backlog. To replace entries takes a script each; below it that keeps up.
+const BACKLOG_MIN: usize = 256;
 /// Keys in one UNLINK: some hundred, as a longer one holds up readers (0.14 to 0.5 µs a key).
 const UNLINK_LEN_MAX: usize = 256;
 
 /// What is sent together.
 #[derive(Default)]
 struct Batch {
+    /// Entries are removed and not replaced where that is faster.
+    is_backlog: bool,
     /// Changes that may be in the gap, by stripe.
     scripted: Vec<Scripted>,
     /// Changes known to be visible: removal only, by stripe.
@@ -54,9 +63,10 @@ impl Applier {
     /// # Errors
     /// [`ApplyError`].
     pub async fn apply(&mut self, work: Vec<Work>, giant: &mut Option<Giant>) -> Result<(), ApplyError> {
+        let begun = Instant::now();
         self.stay_sighted().await?;
         self.trail.begin();
-        let mut batch = Batch::default();
+        let mut batch = Batch { is_backlog: is_backlog(&work), ..Batch::default() };
         for one in work {
             match one {
                 Work::Whole { xid, end, effects, bumps } => {
@@ -64,12 +74,12 @@ impl Applier {
                     self.add(&mut batch, xid, end.lsn, effects);
                     batch.commits.push((xid, end));
                     if bumps {
-                        self.confirm(std::mem::take(&mut batch)).await?;
+                        self.confirm(batch.take()).await?;
                         self.bump(xid, end.lsn).await?;
                     }
                 }
                 Work::GiantBegins(xid) => {
-                    self.confirm(std::mem::take(&mut batch)).await?;
+                    self.confirm(batch.take()).await?;
                     *giant = Some(self.begin_giant(xid).await?);
                 }
                 Work::GiantPart(effects) => {
@@ -82,23 +92,25 @@ impl Applier {
                     if let Some(giant) = giant.take() {
                         batch.commits.push((giant.xid, end));
                         self.ledger.note_end(end.lsn);
-                        self.confirm(std::mem::take(&mut batch)).await?;
+                        self.confirm(batch.take()).await?;
                         if bumps {
                             self.bump(giant.xid, end.lsn).await?;
                         }
                     }
                 }
                 Work::Reached(position, place) => {
-                    self.confirm(std::mem::take(&mut batch)).await?;
+                    self.confirm(batch.take()).await?;
                     self.ledger.reached(position, place);
                 }
                 Work::Hole(beginning) => {
-                    self.confirm(std::mem::take(&mut batch)).await?;
+                    self.confirm(batch.take()).await?;
                     self.fall_into(beginning).await?;
                 }
             }
         }
-        self.confirm(batch).await
+        self.confirm(batch).await?;
+        histogram!(names::APPLY_SECONDS).record(begun.elapsed());
+        Ok(())
     }
 
     /// Closes everything for something that will never be delivered.
@@ -130,7 +142,8 @@ impl Applier {
     /// Adds a transaction to a batch, noted before anything of it is sent.
     fn add(&mut self, batch: &mut Batch, xid: Xid, end: Lsn, effects: Vec<Effect>) {
         self.trail.note(&mut batch.told, xid, end, &effects);
-        if self.is_published(xid) {
+        let is_replacing = !batch.is_backlog && effects.iter().any(|effect| matches!(effect, Effect::Key(_, Some(_))));
+        if !is_replacing && self.is_published(xid) {
             self.ledger.note_end(end);
             return batch.removals_of(self, effects, end);
         }
@@ -160,6 +173,7 @@ impl Applier {
                 Err(error) => self.pause_after(error).await?,
             }
         }
+        batch.count();
         for (xid, end) in batch.commits {
             self.ledger.applied(xid, end);
         }
@@ -240,6 +254,7 @@ impl Applier {
 
     /// Empties every stripe for a change that touches everything: TRUNCATE, or DDL that rewrites.
     async fn bump(&mut self, xid: Xid, end: Lsn) -> Result<(), ApplyError> {
+        counter!(names::BUMPED).increment(1);
         self.ledger.note(xid, end, self.everything());
         for index in 0..self.states.len() {
             self.bump_stripe(index, xid, end).await?;
@@ -300,7 +315,34 @@ pub struct Giant {
     end: Lsn,
 }
 
+fn is_backlog(work: &[Work]) -> bool {
+    let effects = |work: &Work| match work {
+        Work::Whole { effects, .. } | Work::GiantPart(effects) => effects.len(),
+        _ => 0,
+    };
+    work.iter().map(effects).sum::<usize>() > BACKLOG_MIN
+}
+
 impl Batch {
+    /// What has been gathered so far.
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self { is_backlog: self.is_backlog, ..Self::default() })
+    }
+
+    /// Counts what has been confirmed.
+    fn count(&self) {
+        let effects = || self.scripted.iter().flat_map(|scripted| &scripted.effects);
+        let refreshed = effects().filter(|effect| matches!(effect, Effect::Key(_, Some(_)))).count();
+        let invalidated = effects().filter(|effect| matches!(effect, Effect::Key(_, None))).count();
+        let tags = effects().filter(|effect| matches!(effect, Effect::Tag(_))).count();
+        let removed: usize = self.removals.values().map(|removals| removals.keys.len()).sum();
+        let touched: usize = self.removals.values().map(|removals| removals.tags.len()).sum();
+        for (action, count) in [("refresh", refreshed), ("invalidate", invalidated + removed), ("tag", tags + touched)] {
+            counter!(names::CHANGES_APPLIED, "action" => action).increment(count as u64);
+        }
+        counter!(names::TRANSACTIONS_APPLIED).increment(self.commits.len() as u64);
+    }
+
     fn removals_of(&mut self, applier: &Applier, effects: Vec<Effect>, end: Lsn) {
         for effect in effects {
             let removals = self.removals.entry(applier.stripes.of(effect.name())).or_default();

@@ -13,7 +13,7 @@ use freshline::{
     telemetry::names,
     trail::Effect,
 };
-use metrics::gauge;
+use metrics::{counter, gauge};
 use tracing::{info, warn};
 
 use crate::{
@@ -144,7 +144,7 @@ impl Applier {
         let holds_the_start = self.session.begins_after.iter().all(|beginning| beginning.is_in(&self.poll.snapshot));
         let may_open = is_caught_up && holds_the_start && self.ledger.may_open(&self.poll.snapshot);
         if may_open {
-            self.open(index).await?;
+            self.open(index, "closed").await?;
         }
         Ok(may_open)
     }
@@ -153,7 +153,7 @@ impl Applier {
     ///
     /// Does not end before it is known what stands there: an open whose reply was lost may have run, or may run late, and a change
     /// applied meanwhile would leave no fence. Each further try takes the place of what the one before may have opened.
-    pub(crate) async fn open(&mut self, index: usize) -> Result<(), ApplyError> {
+    pub(crate) async fn open(&mut self, index: usize, reason: &'static str) -> Result<(), ApplyError> {
         let stripe = self.states[index].stripe;
         loop {
             let link = self.link().await?;
@@ -163,6 +163,7 @@ impl Applier {
                 Ok(Open::Opened) => {
                     info!(stripe = stripe.number(), generation = %generation, source = %self.session.source, "the cache is open");
                     self.trail.say_all(Effect::Open, Some(stripe.number()), None);
+                    counter!(names::OPENED, "reason" => reason).increment(1);
                     let published = Some(self.poll.snapshot.clone());
                     self.states[index] = StripeState { stripe, generation: Some(generation), run: Some(link.run()), published };
                     return Ok(());

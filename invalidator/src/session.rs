@@ -6,7 +6,9 @@ use freshline::{
     coherence::{Links, Stripes},
     fault::{Classified, Kind},
     retry::{GivenUp, Policy, Retry},
+    telemetry::names,
 };
+use metrics::counter;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -91,7 +93,8 @@ impl Sessions {
             match ended {
                 Ok(()) | Err(SessionError::Apply(ApplyError::Stopped)) => {}
                 Err(error) => match retry.failed(error, &stop).await {
-                    Ok(()) | Err(GivenUp::Stopped { .. }) => {}
+                    Ok(()) => counter!(names::RECONNECTS, "to" => "source").increment(1),
+                    Err(GivenUp::Stopped { .. }) => {}
                     Err(given_up) => return Err(given_up),
                 },
             }

@@ -83,6 +83,7 @@ impl LinkKeeper {
                     self.set(Some(&link));
                     watch_over(&link).await;
                     self.set(None);
+                    metrics::counter!(crate::telemetry::names::RECONNECTS, "to" => "redis").increment(1);
                     warn!("the connection to Redis broke");
                 }
                 Err(error) => {

@@ -48,15 +48,15 @@ metrics! {
     REDIS_FAILURES = Counter "freshline_redis_failures_total" ["reason"] "Calls to Redis that failed or ran into their deadline.";
     HTTP_REQUESTS = Counter "freshline_http_requests_total" ["method", "route", "status"] "Requests answered.";
     HTTP_REQUEST_SECONDS = Histogram "freshline_http_request_seconds" ["route"] "Time from a request's head to its answer's.";
-    CHANGES_APPLIED = Counter "freshline_changes_applied_total" ["action"] "Row changes applied to Redis and confirmed by it.";
+    CHANGES_APPLIED = Counter "freshline_changes_applied_total" ["action"] "What changes touched, applied to Redis and confirmed by it: keys refreshed or invalidated, and tags.";
     CHANGES_UNUSABLE = Counter "freshline_changes_unusable_total" ["reason"] "Row changes from which no dependency or image could be made.";
     TRANSACTIONS_APPLIED = Counter "freshline_transactions_applied_total" [] "Transactions applied to Redis and confirmed by it.";
-    APPLY_SECONDS = Histogram "freshline_apply_seconds" [] "Time from a batch's decoding to its confirmation by Redis.";
+    APPLY_SECONDS = Histogram "freshline_apply_seconds" [] "Time that one batch of changes took until Redis had confirmed all of it.";
     FRESHNESS = Gauge "freshline_freshness_seconds" [] "Age of the bound: nothing visible longer ago than this is missing from the cache.";
     FENCED_TRANSACTIONS = Gauge "freshline_fenced_transactions" [] "Transactions applied and not yet known to be visible to a new reader.";
     POSITION_LAG = Gauge "freshline_position_lag_bytes" [] "Log written by Postgres and not yet applied.";
-    OPENED = Counter "freshline_opened_total" ["reason"] "Times the cache was opened under a new generation, by why.";
-    BUMPED = Counter "freshline_bumped_total" ["reason"] "Times every cached value was given up at once, by why.";
+    OPENED = Counter "freshline_opened_total" ["reason"] "Times a stripe was opened under a new generation: because it was closed, or belonged to another history.";
+    BUMPED = Counter "freshline_bumped_total" [] "Changes that touched everything, TRUNCATE and rewriting DDL among them: every cached value was given up.";
     SLOT_RETAINED = Gauge "freshline_slot_retained_bytes" [] "Log that the primary keeps for the replication slot.";
     SLOT_UNACKNOWLEDGED = Gauge "freshline_slot_unacknowledged_bytes" [] "Log that has not been acknowledged to the replication slot.";
     SLOTS_DROPPED = Counter "freshline_slots_dropped_total" [] "Times the replication slot was dropped on purpose, before it filled the disk.";
@@ -65,7 +65,6 @@ metrics! {
     DEAD_LETTERS = Counter "freshline_dead_letters_total" ["source"] "Messages that could not be used and were kept as dead letters, those met again included.";
     TRAIL_SKIPPED = Counter "freshline_trail_skipped_total" ["reason"] "Records of what was done that the trail does not have: sampled, behind, or not taken by Redis.";
     RECONNECTS = Counter "freshline_reconnects_total" ["to"] "Connections made anew after a failure.";
-    WARMED = Counter "freshline_warmed_total" ["outcome"] "Keys that a warm run offered, by what became of them.";
 }
 
 #[cfg(test)]
