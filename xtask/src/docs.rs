@@ -11,9 +11,13 @@ use freshline::telemetry::{ALL, MetricKind};
 use crate::{cargo::cargo, checkout::root};
 
 /// The processes, and what is said of each before its settings.
-const PROCESSES: [(&str, &str); 4] = [
+const PROCESSES: [(&str, &str); 5] = [
     ("freshline-api", "Answers HTTP. Logs in to Postgres as `freshline_api`."),
     ("freshline-invalidator", "Applies changes. Logs in to Postgres as `freshline_invalidator`, which may replicate."),
+    (
+        "freshline-relay",
+        "Publishes changes to NATS JetStream. Logs in to Postgres as `freshline_invalidator`, which may replicate.",
+    ),
     ("freshline-warmer", "Fills keys. Logs in to Postgres as `freshline_warmer`. What to warm is said by options: see `--help`."),
     (
         "freshline",

@@ -53,7 +53,6 @@ pub(super) const ALL: &[&str] = &[
     "REDIS_URL",
     "RELAY_ADDRESS",
     "RELAY_SLOT",
-    "RELAY_TO",
     "RULES",
     "SLOT",
     "SLOT_DROP_BYTES",

@@ -80,7 +80,6 @@ impl Broker {
                 ("FRESHLINE_NATS_USER", NATS_USER.to_owned()),
                 ("FRESHLINE_NATS_PASSWORD", nats.secret().to_owned()),
                 ("FRESHLINE_NATS_STREAM", STREAM.to_owned()),
-                ("FRESHLINE_RELAY_TO", Source::Nats.name().to_owned()),
                 ("FRESHLINE_RELAY_SLOT", Source::Nats.slot().to_owned()),
             ]),
             Self::Kafka { kafka, topic, .. } => {
