@@ -79,7 +79,7 @@ mod tests {
             metrics::histogram!(names::APPLY_SECONDS).record(0.004);
         });
         let text = handle.render();
-        assert!(text.contains("# HELP freshline_changes_applied_total Row changes applied"), "{text}");
+        assert!(text.contains("# HELP freshline_changes_applied_total What changes touched"), "{text}");
         assert!(text.contains("freshline_changes_applied_total{action=\"refresh\"} 3"), "{text}");
         assert!(text.contains("freshline_apply_seconds_bucket{le=\"0.003\"} 0"), "{text}");
         assert!(text.contains("freshline_apply_seconds_bucket{le=\"0.005\"} 1"), "{text}");
