@@ -58,6 +58,16 @@ struct State {
     position: Option<Lsn>,
 }
 
+/// Takes the ends for bounds. With several partitions an END may come before rows of its transaction that lie in others: it proves no
+/// position, and no entry.
+fn loosen(events: &mut [Event], bound: Lsn) {
+    for event in events {
+        if let Event::Commit { end, is_exact, .. } = event {
+            (*end, *is_exact) = (bound.max(*end), false);
+        }
+    }
+}
+
 impl Pump {
     /// A pump of what is assigned to this log. It skips what comes before the first marker where that may be of another history.
     pub fn new(
@@ -140,6 +150,9 @@ impl State {
             self.take(turn, log, message, (&look, now), &mut events).await?;
         }
         self.decoder.pause(now, &mut events);
+        if self.read.len() > 1 {
+            loosen(&mut events, now.bound);
+        }
         self.finish(now, &mut events);
         Ok(events)
     }
@@ -273,5 +286,18 @@ impl State {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_of_one_partition_proves_nothing_for_the_others() {
+        let lsn = |position| Lsn::new(position).expect("small");
+        let mut events = [Event::Commit { end: lsn(7), is_exact: true, place: Place(1) }];
+        loosen(&mut events, lsn(9));
+        assert!(matches!(events, [Event::Commit { end, is_exact: false, .. }] if end == lsn(9)), "{events:?}");
     }
 }
