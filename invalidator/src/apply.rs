@@ -278,13 +278,12 @@ impl Applier {
                     return Ok(());
                 }
                 Ok(Err(freshline::coherence::Closed)) => {
-                    // Closed, or an earlier try whose reply was lost had done it.
+                    // An earlier try whose reply was lost had done it; or its fences are gone, and what stands there would be served on.
                     let stands = self.control(&link, stripe).await?.map(|control| control.generation);
-                    if stands == Some(new) {
-                        self.bumped(index, new)
-                    } else {
-                        self.states[index].lose()
+                    if stands != Some(new) {
+                        return self.close(index).await;
                     }
+                    self.bumped(index, new);
                     return Ok(());
                 }
                 Err(error) => self.pause_after(error).await?,
