@@ -8,6 +8,7 @@ use freshline::{
     cache::Cache,
     catalog::{Reads, SessionOptions, Writes, read_pool, write_pool},
     coherence::{LinkKeeper, Links},
+    registry::{Process, Registration, Role},
     server::{Limits, serve},
     shutdown::Tasks,
     telemetry::Metrics,
@@ -45,6 +46,7 @@ pub struct App {
     keeper: LinkKeeper,
     metrics: Metrics,
     watch: Watch,
+    registration: Registration,
     stop: CancellationToken,
 }
 
@@ -63,21 +65,25 @@ impl App {
 
         let (readiness, postgres) = (Readiness::new(), Postgres::default());
         let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
+        let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
+        let own_address = listener.local_addr()?.to_string();
+        let process = Process { address: Some(own_address.clone()), admin_address: Some(own_address), ..Process::this(Role::Api) };
+        let registration = Registration::new(links.clone(), &shared.stripes, process);
         let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, postgres };
         let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
-        let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
         info!("listening on {}", listener.local_addr()?);
         let front = Front::new(router, readiness);
-        Ok(Self { listener, front, limits, keeper, metrics, watch, stop: stop.clone() })
+        Ok(Self { listener, front, limits, keeper, metrics, watch, registration, stop: stop.clone() })
     }
 
     /// Starts every task; the set owns them. Those that requests need outlive the last request.
     pub fn spawn(self) -> Tasks {
-        let Self { listener, front, limits, keeper, metrics, watch, stop } = self;
+        let Self { listener, front, limits, keeper, metrics, watch, registration, stop } = self;
         let served = CancellationToken::new();
         let mut tasks = Tasks::new();
         tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(served.clone()));
         tasks.spawn_sure("the connection to Redis", keeper.run(served.clone()));
+        tasks.spawn_sure("the record of this process", registration.run(served.clone()));
         tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
         tasks.spawn_sure("the server", async move {
             let _served = served.drop_guard();

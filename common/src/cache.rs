@@ -133,7 +133,7 @@ use self::{
     meters::Meters,
     miss::{Miss, Misses},
 };
-use crate::coherence::{CacheKey, Links, Stripes, Tag};
+use crate::coherence::{CacheKey, Links, Refusal, Stripes, Tag};
 
 /// The cache of one Redis, read through. Cheap to clone.
 #[derive(Clone)]
@@ -260,6 +260,17 @@ impl Cache {
             missed.into_iter().zip(loaded).for_each(|(at, loaded)| found[at] = Some(loaded));
         }
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// What a reader of this value would find now: nothing is leased, loaded or filled.
+    pub async fn explain(&self, key: &CacheKey, tags: &[Tag], want: &Want) -> Box<Explanation> {
+        let want = Want { explain: true, ..want.clone() };
+        let ask = Ask { tags, want: &want };
+        let explanation = match self.shared.look_at_one::<bytes::Bytes>(key, ask).await {
+            Ok(served) => served.explanation,
+            Err(refused) => refused.explanation,
+        };
+        explanation.unwrap_or_else(|| Explanation::blind(key, ask, Refusal::Unreachable, self.shared.settings.max_staleness))
     }
 
     /// Fills keys ahead of their readers, by lease and fill alone: nothing that is there, or newer, is overwritten. One outcome for

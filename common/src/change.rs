@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::coherence::{Lsn, NarrowXid};
+use crate::coherence::{Lsn, NarrowXid, Snapshot, Xid};
 
 /// One thing that happened, as a source tells it. Between [`Event::Begin`] and [`Event::Commit`] everything belongs to that
 /// transaction; nothing of an aborted transaction is ever delivered.
@@ -14,6 +14,8 @@ pub enum Event {
     Begin {
         /// The top-level transaction.
         xid: NarrowXid,
+        /// Where its commit record begins, by which commits are ordered; [`Lsn::ZERO`] where the source does not know it.
+        commit: Lsn,
     },
     /// A row was inserted, updated or deleted.
     Row(RowChange),
@@ -32,14 +34,56 @@ pub enum Event {
     },
     /// The transaction ends.
     Commit {
-        /// The end of the commit record: orders changes within one timeline.
+        /// The end of the commit record, which orders changes within one timeline; or where the source does not know it, a position
+        /// known to be later.
         end: Lsn,
+        /// Whether `end` is the commit's own. Else it says nothing of what came before it, and no entry may be proven by it.
+        is_exact: bool,
+        /// To be acknowledged when this and all before it are applied and visible.
+        place: Place,
     },
     /// Everything below this position has been delivered. Comes outside transactions only.
     Reached {
-        /// The walsender's position.
+        /// The position; [`Lsn::ZERO`] where only the place moves on.
         position: Lsn,
+        /// To be acknowledged when all before it is applied and visible.
+        place: Place,
     },
+    /// Something before this was lost, or may have been. Comes outside transactions only.
+    Hole {
+        /// What a snapshot has to hold so that nothing of it is missing.
+        beginning: Beginning,
+    },
+}
+
+/// A place in the order in which a source delivers. It means something to that source only; later places are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Place(pub u64);
+
+impl Place {
+    /// The place of a source that delivers in the order of the log.
+    pub fn at(position: Lsn) -> Self {
+        Self(position.get())
+    }
+}
+
+/// What a snapshot has to hold so that nothing is missing which a stream will never deliver.
+#[derive(Debug, Clone)]
+pub enum Beginning {
+    /// All that this one sees: it was exported when the slot was made.
+    Snapshot(Arc<Snapshot>),
+    /// All that had begun below this, the X of protocol.md: the xmax of a snapshot taken after the start position was fixed.
+    Over(Xid),
+}
+
+impl Beginning {
+    /// Whether a snapshot holds it.
+    pub fn is_in(&self, snapshot: &Snapshot) -> bool {
+        match self {
+            Self::Snapshot(exported) => snapshot.includes(exported),
+            Self::Over(xmax) => snapshot.xmin() >= *xmax,
+        }
+    }
 }
 
 /// A change of one row.
@@ -178,6 +222,17 @@ impl Row {
             }
         }
         self
+    }
+
+    /// The same row, with each value longer than this left out.
+    pub fn without_longer(&self, len_max: usize) -> Self {
+        let mut values = self.values.clone();
+        for value in &mut values {
+            if matches!(value, Value::Text { len, .. } if *len as usize > len_max) {
+                *value = Value::Unchanged;
+            }
+        }
+        Self { bytes: self.bytes.clone(), values }
     }
 
     /// How many values it has.

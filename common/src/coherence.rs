@@ -7,6 +7,7 @@ mod bytes;
 mod control;
 mod entry;
 mod identity;
+mod inspect;
 mod key;
 mod link;
 mod links;
@@ -19,7 +20,8 @@ mod xid;
 pub use control::Control;
 pub use entry::{ETag, Entry, Garbled, Proof, RedisTime, TagStamp};
 pub use identity::{EntryId, Generation, LeaseToken, Run, Source, SourceSyntax, TagVersion};
-pub use key::{CacheKey, Dependency, Stripe, Stripes, Tag, push_value};
+pub use inspect::{Fences, HeldLease};
+pub use key::{CacheKey, Dependency, Stripe, Stripes, Tag, pull_value, push_value};
 pub use link::{Link, LinkError};
 pub use links::{LinkKeeper, Links};
 pub use scripts::{

@@ -21,3 +21,11 @@ pub trait Classified: std::error::Error {
         None
     }
 }
+
+/// The error in words, with what mends it where something does.
+pub fn told(error: &impl Classified) -> String {
+    match error.remedy() {
+        Some(remedy) => format!("{error}; remedy: {remedy}"),
+        None => error.to_string(),
+    }
+}

@@ -4,17 +4,26 @@
 //!
 //! - [`coherence`] decides, and does no I/O beyond calling its own scripts: snapshots, proofs, entries, fences, leases;
 //! - [`cache`] is what a service calls: get or load one value, many, a list; tokens; the staleness bound;
-//! - [`change`] and [`replication`] bring changes in; [`rules`] maps them to dependencies;
+//! - [`change`] and [`replication`] bring changes in, [`envelope`] through a broker; [`rules`] maps them to dependencies;
+//! - [`broker`] connects to those who may stand between Postgres and the invalidator;
+//! - [`check`] says what has to hold before changes are read; [`registry`] and [`trail`] tell people what runs and what it does;
+//! - [`dead_letters`] keeps what a source could not use;
 //! - [`catalog`] is the reference application's product and its queries;
 //! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`] are what every process needs around that.
 
 pub mod admin;
+#[cfg(any(feature = "nats", feature = "kafka"))]
+pub mod broker;
 pub mod cache;
 pub mod catalog;
 pub mod change;
+pub mod check;
 pub mod coherence;
 pub mod config;
+pub mod dead_letters;
+pub mod envelope;
 pub mod fault;
+pub mod registry;
 pub mod replication;
 pub mod retry;
 pub mod row_json;
@@ -22,3 +31,4 @@ pub mod rules;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trail;

@@ -6,6 +6,8 @@
 
 mod client;
 mod error;
+mod guard;
+mod held;
 pub mod pgoutput;
 mod preflight;
 mod pump;
@@ -15,7 +17,9 @@ mod slot;
 mod stream;
 
 pub use error::ReplicationError;
+pub use guard::{SlotGuard, SlotLimits};
+pub use held::{HeldBack, held_back};
 pub use preflight::{Finding, preflight};
 pub use settings::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS};
-pub use slot::{NewSlot, Server, Session, SlotState};
+pub use slot::{NewSlot, Server, Session, SlotState, Started, start};
 pub use stream::{BatchLimits, ChangeStream};

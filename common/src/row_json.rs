@@ -10,7 +10,9 @@ mod text;
 mod timestamp;
 
 use crate::change::Datum;
-use text::{is_integer, is_json, is_number, push_string};
+use text::is_json;
+pub(crate) use text::{is_integer, is_number, push_string};
+pub(crate) use timestamp::date_of;
 
 /// Makes the JSON of the rows of one list of columns. Made once for a list, used for many rows.
 #[derive(Debug, Clone)]

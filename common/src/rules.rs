@@ -19,6 +19,7 @@ mod fault;
 mod live;
 mod parse;
 mod plan;
+mod reverse;
 mod rows;
 mod table;
 mod template;
@@ -26,12 +27,16 @@ mod validate;
 mod watched;
 
 pub use bind::Unbound;
-pub use fault::{RuleFault, RuleFaults};
+pub use fault::{RuleFault, RuleFaults, RulesUnread};
+pub(crate) use live::{ANSWER_WITHIN, IDENTITY_COLUMNS, parse_identity};
 pub use live::{LiveColumn, LivePartition, LiveSchema, LiveTable, Publication, PublishedTable, SchemaUnread};
 pub use plan::{Keys, TablePlan};
+pub use reverse::NamedRow;
 pub use rows::{Image, Missing};
 pub use table::{Action, TableName};
 pub use validate::Finding;
+
+use std::path::Path;
 
 use table::TableRule;
 
@@ -42,6 +47,15 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Reads a rules file from where it lies.
+    ///
+    /// # Errors
+    /// [`RulesUnread`].
+    pub fn read(path: &Path) -> Result<Self, RulesUnread> {
+        let text = std::fs::read_to_string(path).map_err(|source| RulesUnread::File { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|source| RulesUnread::Faults { path: path.to_owned(), source })
+    }
+
     /// The tables that have rules, in the order of the file.
     pub fn tables(&self) -> impl Iterator<Item = &TableName> {
         self.tables.iter().map(|rule| &rule.name)

@@ -6,14 +6,17 @@ use std::{
 };
 
 use freshline::{
-    coherence::{Control, Generation, Link, LinkError, Links, Lsn, Run, Scripts, Snapshot, Source, Stripe, Stripes, Xid},
+    change::Beginning,
+    coherence::{Control, Generation, Link, LinkError, Links, Lsn, Run, Scripts, Snapshot, Source, Stripe, Stripes},
     fault::{Classified, Kind},
+    trail::Effect,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     ledger::Ledger,
     poll::{Poll, PollerGone, Polls},
+    trail::Trail,
 };
 
 /// Without a snapshot of the primary for so long, changes are no longer remembered one by one (protocol.md, open).
@@ -34,6 +37,7 @@ pub struct Applier {
     pub(crate) session: Session,
     pub(crate) poll: Poll,
     pub(crate) replicas: Replicas,
+    pub(crate) trail: Trail,
     pub(crate) stop: CancellationToken,
 }
 
@@ -42,31 +46,12 @@ pub struct Applier {
 pub struct Session {
     /// The history that the stream comes from.
     pub source: Source,
-    /// Where the stream begins.
-    pub start: Lsn,
+    /// Where the stream begins, where the source knows.
+    pub start: Option<Lsn>,
     /// The log's end, sampled after the stream had started: to be reached before a stripe is opened.
     pub catch_up_to: Lsn,
-    /// Set where the slot is new: what came before it is never delivered.
-    pub begins_after: Option<Beginning>,
-}
-
-/// What a snapshot has to hold so that nothing is missing which the stream will never deliver.
-#[derive(Debug, Clone)]
-pub enum Beginning {
-    /// All that this one sees: it was exported when the slot was made.
-    Snapshot(Arc<Snapshot>),
-    /// All that had begun below this, the X of protocol.md: it was sampled after the start position was fixed.
-    Over(Xid),
-}
-
-impl Beginning {
-    /// Whether a snapshot holds it.
-    pub(crate) fn is_in(&self, snapshot: &Snapshot) -> bool {
-        match self {
-            Self::Snapshot(exported) => snapshot.includes(exported),
-            Self::Over(xmax) => snapshot.xmin() >= *xmax,
-        }
-    }
+    /// What is never delivered: all of it has to be in the snapshot that a stripe is opened with.
+    pub begins_after: Vec<Beginning>,
 }
 
 /// How many Redis replicas have to confirm before a change counts as applied.
@@ -151,7 +136,7 @@ impl Applier {
     /// # Errors
     /// [`ApplyError`].
     pub async fn begin(
-        (links, polls): (Links, Polls),
+        (links, polls, trail): (Links, Polls, Trail),
         stripes: Stripes,
         session: Session,
         poll: Poll,
@@ -159,8 +144,8 @@ impl Applier {
         stop: CancellationToken,
     ) -> Result<Self, ApplyError> {
         let states = stripes.all().map(StripeState::closed).collect();
-        let ledger = Ledger::new(session.start);
-        let mut applier = Self { links, polls, stripes, states, ledger, session, poll, replicas, stop };
+        let ledger = Ledger::new(session.start.unwrap_or(Lsn::ZERO));
+        let mut applier = Self { links, polls, stripes, states, ledger, session, poll, replicas, trail, stop };
         for index in 0..applier.states.len() {
             applier.adopt(index).await?;
         }
@@ -177,16 +162,17 @@ impl Applier {
         if control.run != link.run() {
             return Ok(());
         }
-        if control.source != self.session.source {
+        if control.source != self.session.source && self.session.begins_after.is_empty() {
             // Its xids mean other transactions: a new generation before anything is applied.
             return self.open(index, "history").await;
         }
-        if self.session.begins_after.is_none() && control.position < self.session.start {
+        let skipped = self.session.start.filter(|start| control.position < *start);
+        if let (Some(start), []) = (skipped, self.session.begins_after.as_slice()) {
             // The slot begins later than what has been applied: it was made anew, or moved on by somebody else.
-            tracing::warn!(applied = %control.position, slot = %self.session.start, "the slot has skipped changes");
-            self.session.begins_after = Some(Beginning::Over(self.poll.snapshot.xmax()));
+            tracing::warn!(applied = %control.position, slot = %start, "the slot has skipped changes");
+            self.session.begins_after.push(Beginning::Over(self.poll.snapshot.xmax()));
         }
-        if self.session.begins_after.is_some() {
+        if !self.session.begins_after.is_empty() {
             // Something was never delivered. Closing is always safe.
             return self.close(index).await;
         }
@@ -204,7 +190,10 @@ impl Applier {
         loop {
             let link = self.link().await?;
             match link.call::<u64>(&command).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.trail.say_all(Effect::Closed, Some(stripe.number()), None);
+                    return Ok(());
+                }
                 Err(error) => self.pause_after(error).await?,
             }
         }

@@ -7,16 +7,18 @@ use std::{
     time::Instant,
 };
 
+use freshline::change::Beginning;
 use freshline::coherence::{
     Applied, CacheKey, Dependency, Generation, Link, LinkError, Lsn, NarrowXid, Stripe, Tag, TagVersion, Touched, WILDCARD_FIELD,
     Xid,
 };
 use freshline::telemetry::names;
+use freshline::trail::{self, Record};
 use metrics::{counter, histogram};
 
 use crate::{
     applier::{Applier, ApplyError, BLIND_AFTER},
-    transaction::{Effect, Work},
+    transaction::{Effect, End, Work},
 };
 
 /// Dependencies in one script: its run stays far below a millisecond.
@@ -36,7 +38,9 @@ struct Batch {
     /// Changes known to be visible: removal only, by stripe.
     removals: BTreeMap<Stripe, Removals>,
     /// Transactions that are applied once all of this is confirmed.
-    commits: Vec<(Xid, Lsn)>,
+    commits: Vec<(Xid, End)>,
+    /// What is told of it then.
+    told: Vec<Record>,
 }
 
 struct Scripted {
@@ -61,16 +65,17 @@ impl Applier {
     pub async fn apply(&mut self, work: Vec<Work>, giant: &mut Option<Giant>) -> Result<(), ApplyError> {
         let begun = Instant::now();
         self.stay_sighted().await?;
+        self.trail.begin();
         let mut batch = Batch { is_backlog: is_backlog(&work), ..Batch::default() };
         for one in work {
             match one {
                 Work::Whole { xid, end, effects, bumps } => {
                     let xid = xid.widen(&self.poll.snapshot);
-                    self.add(&mut batch, xid, end, effects);
+                    self.add(&mut batch, xid, end.lsn, effects);
                     batch.commits.push((xid, end));
                     if bumps {
                         self.confirm(batch.take()).await?;
-                        self.bump(xid, end).await?;
+                        self.bump(xid, end.lsn).await?;
                     }
                 }
                 Work::GiantBegins(xid) => {
@@ -79,27 +84,43 @@ impl Applier {
                 }
                 Work::GiantPart(effects) => {
                     if let Some(giant) = giant {
+                        self.trail.note(&mut batch.told, giant.xid, giant.end, &effects);
                         batch.removals_of(self, effects, giant.end);
                     }
                 }
                 Work::GiantEnds { end, bumps } => {
                     if let Some(giant) = giant.take() {
                         batch.commits.push((giant.xid, end));
-                        self.ledger.note_end(end);
+                        self.ledger.note_end(end.lsn);
                         self.confirm(batch.take()).await?;
                         if bumps {
-                            self.bump(giant.xid, end).await?;
+                            self.bump(giant.xid, end.lsn).await?;
                         }
                     }
                 }
-                Work::Reached(position) => {
+                Work::Reached(position, place) => {
                     self.confirm(batch.take()).await?;
-                    self.ledger.reached(position);
+                    self.ledger.reached(position, place);
+                }
+                Work::Hole(beginning) => {
+                    self.confirm(batch.take()).await?;
+                    self.fall_into(beginning).await?;
                 }
             }
         }
         self.confirm(batch).await?;
         histogram!(names::APPLY_SECONDS).record(begun.elapsed());
+        Ok(())
+    }
+
+    /// Closes everything for something that will never be delivered.
+    async fn fall_into(&mut self, beginning: Beginning) -> Result<(), ApplyError> {
+        tracing::warn!("changes were lost: the cache is closed until nothing of them can be missing");
+        self.trail.say_all(trail::Effect::Hole, None, None);
+        self.session.begins_after.push(beginning);
+        for index in 0..self.states.len() {
+            self.close(index).await?;
+        }
         Ok(())
     }
 
@@ -120,6 +141,7 @@ impl Applier {
 
     /// Adds a transaction to a batch, noted before anything of it is sent.
     fn add(&mut self, batch: &mut Batch, xid: Xid, end: Lsn, effects: Vec<Effect>) {
+        self.trail.note(&mut batch.told, xid, end, &effects);
         let is_replacing = !batch.is_backlog && effects.iter().any(|effect| matches!(effect, Effect::Key(_, Some(_))));
         if !is_replacing && self.is_published(xid) {
             self.ledger.note_end(end);
@@ -155,6 +177,7 @@ impl Applier {
         for (xid, end) in batch.commits {
             self.ledger.applied(xid, end);
         }
+        self.trail.say(batch.told);
         Ok(())
     }
 
@@ -236,6 +259,7 @@ impl Applier {
         for index in 0..self.states.len() {
             self.bump_stripe(index, xid, end).await?;
         }
+        self.trail.say_all(trail::Effect::Bump, None, Some((xid, end)));
         Ok(())
     }
 

@@ -2,23 +2,18 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use freshline::config::{Description, Faults, Optional, Reader, Setting, Shared, Vars};
+use freshline::{
+    broker::{kafka::KafkaAddress, nats::NatsSettings},
+    config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars, Word},
+    envelope::Numerics,
+    replication::SlotLimits,
+};
 
 use crate::applier::Replicas;
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.")
         .or("127.0.0.1:9102");
-
-const SLOT: Setting<String> =
-    Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.")
-        .or("freshline");
-
-const PUBLICATION: Setting<String> =
-    Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");
-
-const RULES: Optional<PathBuf> =
-    Setting::path("RULES", "The rules file that maps tables to cached keys and tags. Left out: the catalogue's own.").optional();
 
 /// Protocol.md asks for four publications a second at least.
 const POLL: Setting<Duration> = Setting::millis(
@@ -39,33 +34,118 @@ const REPLICAS_TIMEOUT: Setting<Duration> = Setting::millis(
 )
 .or("1000");
 
+/// What a page of `freshline watch` or a dashboard shows, many times over: 10,000 records are about 1 MB.
+const TRAIL: Setting<u32> = Setting::count(
+    "TRAIL",
+    0..=1_000_000,
+    "About how many records of what was done are kept in Redis, for `freshline watch`; 0 for none.",
+)
+.or("10000");
+
 /// How long a call to Redis may take before it is sent again. Above any script's run, below a second of staleness.
 pub const REDIS_DEADLINE: Duration = Duration::from_millis(500);
+
+const SOURCE: Setting<SourceName> = Setting::word(
+    "SOURCE",
+    "Where changes come from: Postgres itself, the relay's stream in NATS JetStream, or Debezium's topics in Kafka.",
+)
+.or("postgres");
+
+const TOPICS: Setting<Vec<String>> = Setting::list(
+    "KAFKA_TOPICS",
+    "shop.all",
+    "The topics to consume: the one that everything is routed into, or all of the connector's, `.transaction` and `.message` too.",
+)
+.or("freshline.all");
+
+const GROUP: Setting<String> = Setting::text(
+    "KAFKA_GROUP",
+    "freshline",
+    "The group under which Kafka keeps the offsets, and the name of the turn that only one invalidator has. One per cache.",
+)
+.or("freshline");
+
+const DECIMALS: Setting<Numerics> =
+    Setting::word("KAFKA_DECIMALS", "The connector's `decimal.handling.mode`; under precise, NaN cannot be told from null.")
+        .or("string");
+
+const CONSUMER: Setting<String> =
+    Setting::namespace("NATS_CONSUMER", "The durable consumer that remembers how far the stream was applied. One per cache.")
+        .or("freshline");
+
+/// Where changes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SourceName {
+    Postgres,
+    Nats,
+    Kafka,
+}
+
+impl Word for SourceName {
+    const WORDS: &'static [(&'static str, Self)] = &[("postgres", Self::Postgres), ("nats", Self::Nats), ("kafka", Self::Kafka)];
+}
+
+/// Where changes come from, and how to reach it where that is not the primary.
+#[derive(Debug)]
+pub enum SourceConfig {
+    Postgres,
+    Nats { settings: NatsSettings, consumer: String },
+    Kafka(Box<KafkaConfig>),
+}
+
+/// How to consume from Kafka.
+#[derive(Debug)]
+pub struct KafkaConfig {
+    pub address: KafkaAddress,
+    pub topics: Vec<String>,
+    pub group: String,
+    pub numerics: Numerics,
+}
+
+impl SourceConfig {
+    /// Its word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Nats { .. } => "nats",
+            Self::Kafka(_) => "kafka",
+        }
+    }
+}
 
 /// What this process is told from outside.
 #[derive(Debug)]
 pub struct Config {
     pub shared: Shared,
     pub address: SocketAddr,
+    pub source: SourceConfig,
     pub slot: String,
     pub publication: String,
     pub rules: Option<PathBuf>,
     pub poll_interval: Duration,
     pub replicas: Replicas,
+    pub trail: u32,
+    pub slot_limits: SlotLimits,
 }
 
 /// Every setting, for `--settings`.
 pub fn settings() -> Vec<Description> {
     let own = [
         ADDRESS.describe(),
+        SOURCE.describe(),
         SLOT.describe(),
         PUBLICATION.describe(),
         RULES.describe(),
         POLL.describe(),
         REPLICAS.describe(),
         REPLICAS_TIMEOUT.describe(),
+        TRAIL.describe(),
+        SLOT_WARN.describe(),
+        SLOT_DROP.describe(),
     ];
-    Shared::SETTINGS.into_iter().chain(own).collect()
+    let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
+    let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
+    Shared::SETTINGS.into_iter().chain(own).chain(nats).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
 }
 
 /// Reads all of them.
@@ -75,17 +155,44 @@ pub fn settings() -> Vec<Description> {
 pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
     let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
+    let source = read_source(&mut read);
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
-    let (poll_interval, count, timeout) = (read.get(&POLL), read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
+    let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
+    let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
+    let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
     read.finish(|| {
         Some(Config {
             shared: shared?,
             address: address?,
+            source: source?,
             slot: slot?,
             publication: publication?,
             rules: rules?,
             poll_interval: poll_interval?,
             replicas: Replicas { count: count?, timeout: timeout? },
+            trail: trail?,
+            slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
         })
     })
+}
+
+/// A source's own settings are read where it is chosen, and not missed where it is not.
+fn read_source(read: &mut Reader<'_>) -> Option<SourceConfig> {
+    match read.get(&SOURCE)? {
+        SourceName::Postgres => Some(SourceConfig::Postgres),
+        SourceName::Nats => {
+            let (settings, consumer) = (NatsSettings::read(read), read.get(&CONSUMER));
+            Some(SourceConfig::Nats { settings: settings?, consumer: consumer? })
+        }
+        SourceName::Kafka => {
+            let (address, topics) = (KafkaAddress::read(read), read.get(&TOPICS));
+            let (group, numerics) = (read.get(&GROUP), read.get(&DECIMALS));
+            Some(SourceConfig::Kafka(Box::new(KafkaConfig {
+                address: address?,
+                topics: topics?,
+                group: group?,
+                numerics: numerics?,
+            })))
+        }
+    }
 }

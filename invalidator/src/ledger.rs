@@ -8,7 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use freshline::coherence::{Lsn, RedisTime, Run, Snapshot, Stripe, Xid};
+use freshline::{
+    change::Place,
+    coherence::{Lsn, RedisTime, Run, Snapshot, Stripe, Xid},
+};
+
+use crate::transaction::End;
 
 /// More transactions than this are not remembered one by one (protocol.md, open).
 pub const NOTED_MAX: usize = 100_000;
@@ -23,6 +28,7 @@ pub struct Ledger {
     unacknowledged: VecDeque<Commit>,
     blind: Option<Xid>,
     position: Lsn,
+    place: Place,
     hi: Lsn,
     marks: VecDeque<Mark>,
     at: Option<(Run, RedisTime)>,
@@ -34,7 +40,7 @@ type Note = BTreeMap<Stripe, Vec<String>>;
 #[derive(Debug, Clone, Copy)]
 struct Commit {
     xid: Xid,
-    end: Lsn,
+    place: Place,
 }
 
 /// A sample of the log's end: once everything up to `insert` is applied, nothing visible before `time` is missing.
@@ -58,6 +64,7 @@ impl Ledger {
             unacknowledged: VecDeque::new(),
             blind: None,
             position,
+            place: Place::at(position),
             hi: position,
             marks: VecDeque::new(),
             at: None,
@@ -96,9 +103,12 @@ impl Ledger {
     }
 
     /// A transaction has been applied, and Redis has confirmed it.
-    pub fn applied(&mut self, xid: Xid, end: Lsn) {
-        self.position = self.position.max(end);
-        self.unacknowledged.push_back(Commit { xid, end });
+    pub fn applied(&mut self, xid: Xid, end: End) {
+        if end.is_exact {
+            self.position = self.position.max(end.lsn);
+        }
+        self.place = self.place.max(end.place);
+        self.unacknowledged.push_back(Commit { xid, place: end.place });
         if self.unacknowledged.len() > NOTED_MAX {
             self.merge_unacknowledged();
         }
@@ -109,14 +119,15 @@ impl Ledger {
         let pairs: Vec<Commit> = self.unacknowledged.drain(..).collect();
         let merge = |pair: &[Commit]| Commit {
             xid: pair.iter().map(|c| c.xid).max().unwrap_or(pair[0].xid),
-            end: pair[pair.len() - 1].end,
+            place: pair[pair.len() - 1].place,
         };
         self.unacknowledged.extend(pairs.chunks(2).map(merge));
     }
 
     /// Everything below this position has been delivered and applied.
-    pub fn reached(&mut self, position: Lsn) {
+    pub fn reached(&mut self, position: Lsn, place: Place) {
         self.position = self.position.max(position);
+        self.place = self.place.max(place);
     }
 
     /// Everything whose commit ends at or before this is applied.
@@ -193,14 +204,14 @@ impl Ledger {
         settled
     }
 
-    /// How far the source may be told that nothing is needed any more: the end of a commit such that it and all before it are
-    /// applied and visible, or the position reached where all are.
-    pub fn acknowledgeable(&mut self, snapshot: &Snapshot) -> Option<Lsn> {
-        let mut end = None;
+    /// How far the source may be told that nothing is needed any more: the place of a commit such that it and all before it are
+    /// applied and visible, or the last place where all are.
+    pub fn acknowledgeable(&mut self, snapshot: &Snapshot) -> Option<Place> {
+        let mut place = None;
         while let Some(commit) = self.unacknowledged.pop_front_if(|commit| snapshot.sees(commit.xid)) {
-            end = Some(commit.end);
+            place = Some(commit.place);
         }
-        if self.unacknowledged.is_empty() { Some(self.position) } else { end }
+        if self.unacknowledged.is_empty() { Some(self.place) } else { place }
     }
 }
 
@@ -214,6 +225,10 @@ mod tests {
 
     fn lsn(position: u64) -> Lsn {
         Lsn::new(position).expect("small")
+    }
+
+    fn ends(position: u64) -> End {
+        End { lsn: lsn(position), is_exact: true, place: Place(position) }
     }
 
     fn snapshot(text: &str) -> Snapshot {
@@ -247,14 +262,14 @@ mod tests {
     #[test]
     fn only_a_visible_prefix_is_acknowledged_and_only_at_ends_of_commits() {
         let mut ledger = Ledger::new(lsn(5));
-        assert_eq!(ledger.acknowledgeable(&snapshot("7:7:")), Some(lsn(5)));
+        assert_eq!(ledger.acknowledgeable(&snapshot("7:7:")), Some(Place(5)));
         for (id, end) in [(7, 10), (8, 20), (9, 30)] {
-            ledger.applied(xid(id), lsn(end));
+            ledger.applied(xid(id), ends(end));
         }
-        ledger.reached(lsn(35));
+        ledger.reached(lsn(35), Place(35));
         assert_eq!(ledger.acknowledgeable(&snapshot("7:10:7")), None, "the first is still in the gap");
-        assert_eq!(ledger.acknowledgeable(&snapshot("8:10:8")), Some(lsn(10)));
-        assert_eq!(ledger.acknowledgeable(&snapshot("10:10:")), Some(lsn(35)));
+        assert_eq!(ledger.acknowledgeable(&snapshot("8:10:8")), Some(Place(10)));
+        assert_eq!(ledger.acknowledgeable(&snapshot("10:10:")), Some(Place(35)));
     }
 
     #[test]
@@ -262,12 +277,12 @@ mod tests {
         let mut ledger = Ledger::new(lsn(0));
         let count = NOTED_MAX as u64 + 1;
         for id in 1..=count {
-            ledger.applied(xid(id), lsn(id * 10));
+            ledger.applied(xid(id), ends(id * 10));
         }
-        assert_eq!(ledger.acknowledgeable(&snapshot("2:9:")), Some(lsn(80)));
+        assert_eq!(ledger.acknowledgeable(&snapshot("2:9:")), Some(Place(80)));
         assert_eq!(ledger.acknowledgeable(&snapshot("9:10:")), None, "9 is merged with 10");
-        assert_eq!(ledger.acknowledgeable(&snapshot("9:11:")), Some(lsn(100)));
-        assert_eq!(ledger.acknowledgeable(&snapshot(&format!("{0}:{0}:", count + 1))), Some(lsn(count * 10)));
+        assert_eq!(ledger.acknowledgeable(&snapshot("9:11:")), Some(Place(100)));
+        assert_eq!(ledger.acknowledgeable(&snapshot(&format!("{0}:{0}:", count + 1))), Some(Place(count * 10)));
     }
 
     #[test]
@@ -276,9 +291,9 @@ mod tests {
         ledger.mark(mark(10, 100));
         ledger.mark(mark(20, 200));
         assert_eq!(ledger.at(run()), None);
-        ledger.reached(lsn(15));
+        ledger.reached(lsn(15), Place(15));
         assert_eq!(ledger.at(run()).map(RedisTime::as_micros), Some(100));
-        ledger.reached(lsn(20));
+        ledger.reached(lsn(20), Place(20));
         assert_eq!(ledger.at(run()).map(RedisTime::as_micros), Some(200));
         let other = Run::from_info("run_id:ffffffffffffffffffffffffffffffffffffffff").expect("a run");
         assert_eq!(ledger.at(other), None, "a time on another clock");
@@ -291,7 +306,7 @@ mod tests {
             ledger.mark(mark(n, n));
         }
         assert!(ledger.marks.len() <= MARKS_MAX);
-        ledger.reached(lsn(999));
+        ledger.reached(lsn(999), Place(999));
         assert_eq!(ledger.at(run()).map(RedisTime::as_micros), Some(999));
     }
 

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 mod app;
 mod applier;
 mod apply;
-mod check;
 mod config;
 mod ledger;
 mod plan;
@@ -22,6 +21,7 @@ mod poll;
 mod publish;
 mod session;
 mod source;
+mod trail;
 mod transaction;
 
 #[global_allocator]

@@ -12,7 +12,7 @@ use freshline::{
 use metrics::counter;
 use tracing::{debug, warn};
 
-use crate::transaction::{Effect, Step};
+use crate::transaction::{Effect, End, Step};
 
 /// The prefix of the logical message that the migrations' event trigger writes for DDL that rewrites, detaches or renames.
 pub const DDL_PREFIX: &str = "freshline.ddl";
@@ -78,7 +78,7 @@ impl Planner {
     /// Tells the steps of an event, in order.
     pub fn plan(&mut self, event: Event, step: &mut impl FnMut(Step)) {
         match event {
-            Event::Begin { xid } => step(Step::Begin(xid)),
+            Event::Begin { xid, .. } => step(Step::Begin(xid)),
             Event::Row(change) => self.row(change, step),
             Event::Truncate { relations } => {
                 if relations.iter().any(|relation| !matches!(self.table(relation), Plan::Nothing)) {
@@ -87,8 +87,9 @@ impl Planner {
             }
             Event::Message { prefix, .. } if &*prefix == DDL_PREFIX => step(Step::Bump),
             Event::Message { .. } => {}
-            Event::Commit { end } => step(Step::Commit(end)),
-            Event::Reached { position } => step(Step::Reached(position)),
+            Event::Commit { end, is_exact, place } => step(Step::Commit(End { lsn: end, is_exact, place })),
+            Event::Reached { position, place } => step(Step::Reached(position, place)),
+            Event::Hole { beginning } => step(Step::Hole(beginning)),
         }
     }
 

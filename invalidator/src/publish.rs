@@ -8,8 +8,10 @@ use std::{
 
 use freshline::{
     admin::Readiness,
-    coherence::{Closed, Generation, Link, LinkError, Lsn, Open, Opening, Progress, Stripe},
+    change::Place,
+    coherence::{Closed, Generation, Link, LinkError, Open, Opening, Progress, Stripe},
     telemetry::names,
+    trail::Effect,
 };
 use metrics::{counter, gauge};
 use tracing::{info, warn};
@@ -31,7 +33,7 @@ impl Applier {
     ///
     /// # Errors
     /// [`ApplyError`].
-    pub async fn take_poll(&mut self, poll: Poll) -> Result<Option<Lsn>, ApplyError> {
+    pub async fn take_poll(&mut self, poll: Poll) -> Result<Option<Place>, ApplyError> {
         if poll.source != self.session.source {
             return Err(ApplyError::SourceChanged { from: self.session.source, to: poll.source });
         }
@@ -47,6 +49,8 @@ impl Applier {
         }
         let link = self.link().await?;
         match self.tell(&link).await? {
+            // Nobody would know of the hole any more: a successor has to find it again, unless everything is open.
+            Ok(()) if !self.session.begins_after.is_empty() => Ok(None),
             Ok(()) => Ok(self.ledger.acknowledgeable(&self.poll.snapshot)),
             // The next poll says it again.
             Err(error) => self.pause_after(error).await.map(|()| None),
@@ -65,6 +69,9 @@ impl Applier {
                     return Ok(Err(error));
                 }
             }
+        }
+        if self.states.iter().all(|state| state.generation.is_some()) {
+            self.session.begins_after.clear();
         }
         let settled = self.ledger.see(&self.poll.snapshot);
         Ok(self.settle(link, settled).await)
@@ -134,7 +141,7 @@ impl Applier {
     /// in the gap is known, the predecessor's work included.
     async fn open_if_caught_up(&mut self, index: usize) -> Result<bool, ApplyError> {
         let is_caught_up = self.ledger.position() >= self.session.catch_up_to;
-        let holds_the_start = self.session.begins_after.as_ref().is_none_or(|start| start.is_in(&self.poll.snapshot));
+        let holds_the_start = self.session.begins_after.iter().all(|beginning| beginning.is_in(&self.poll.snapshot));
         let may_open = is_caught_up && holds_the_start && self.ledger.may_open(&self.poll.snapshot);
         if may_open {
             self.open(index, "closed").await?;
@@ -155,6 +162,7 @@ impl Applier {
             match self.scripts(&link).open(stripe, &self.opening(stripe, expected, generation)).await {
                 Ok(Open::Opened) => {
                     info!(stripe = stripe.number(), generation = %generation, source = %self.session.source, "the cache is open");
+                    self.trail.say_all(Effect::Open, Some(stripe.number()), None);
                     counter!(names::OPENED, "reason" => reason).increment(1);
                     let published = Some(self.poll.snapshot.clone());
                     self.states[index] = StripeState { stripe, generation: Some(generation), run: Some(link.run()), published };

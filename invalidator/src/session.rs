@@ -2,7 +2,8 @@
 
 use freshline::{
     admin::Readiness,
-    coherence::{Links, Lsn, Stripes},
+    change::Place,
+    coherence::{Links, Stripes},
     fault::{Classified, Kind},
     retry::{GivenUp, Policy, Retry},
     telemetry::names,
@@ -18,6 +19,7 @@ use crate::{
     plan::Planner,
     poll::Polls,
     source::{Source, Stream},
+    trail::Trail,
     transaction::{Assembler, Work},
 };
 
@@ -41,6 +43,8 @@ pub struct Sessions {
     pub replicas: Replicas,
     /// Where it is told whether the cache is open.
     pub readiness: Readiness,
+    /// Where it is told what was done.
+    pub trail: Trail,
 }
 
 /// Why a session ended.
@@ -106,21 +110,21 @@ impl Sessions {
     ) -> Result<(), SessionError<S::Error>> {
         let mut polls = self.polls.clone();
         let before = polls.fresh().await.map_err(ApplyError::from)?;
-        let Some(connected) = stop.run_until_cancelled(source.connect()).await else { return Ok(()) };
+        let Some(connected) = stop.run_until_cancelled(source.connect(before.source)).await else { return Ok(()) };
         let connected = connected.map_err(SessionError::Source)?;
         // Sampled after the stream had started; the same history before and after proves that the stream is of it.
         let poll = polls.fresh().await.map_err(ApplyError::from)?;
         if poll.source != before.source {
             return Err(ApplyError::SourceChanged { from: before.source, to: poll.source }.into());
         }
-        info!(source = %poll.source, start = %connected.start, "the change stream begins at {}", connected.start);
+        info!(source = %poll.source, "the change stream begins at {}", connected.place);
         retry.succeeded();
         let (start, begins_after) = (connected.start, connected.begins_after);
         let session = Session { source: poll.source, start, catch_up_to: poll.insert, begins_after };
-        let to_redis = (self.links.clone(), polls);
+        let to_redis = (self.links.clone(), polls, self.trail.clone());
         let applier = Applier::begin(to_redis, self.stripes.clone(), session, poll, self.replicas, stop.clone()).await?;
         let (work_sender, work) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
-        let (acknowledgement, acknowledged) = watch::channel(Lsn::ZERO);
+        let (acknowledgement, acknowledged) = watch::channel(Place::default());
         let reading = read(connected.stream, &mut self.planner, work_sender, acknowledged);
         tokio::select! {
             ended = reading => ended.map_err(SessionError::Source),
@@ -135,7 +139,7 @@ async fn read<S: Stream>(
     mut stream: S,
     planner: &mut Planner,
     work_sender: mpsc::Sender<Vec<Work>>,
-    mut acknowledged: watch::Receiver<Lsn>,
+    mut acknowledged: watch::Receiver<Place>,
 ) -> Result<(), S::Error> {
     let mut assembler = Assembler::default();
     let mut events = Vec::new();
@@ -160,7 +164,7 @@ async fn read<S: Stream>(
 async fn drive(
     mut applier: Applier,
     mut work: mpsc::Receiver<Vec<Work>>,
-    acknowledgement: watch::Sender<Lsn>,
+    acknowledgement: watch::Sender<Place>,
     readiness: &Readiness,
 ) -> Result<(), ApplyError> {
     let mut polls = applier.polls.clone();
@@ -170,8 +174,8 @@ async fn drive(
         tokio::select! {
             biased; // a backlog must not keep the polls from being heard: at most one is pending
             poll = polls.next() => {
-                if let Some(end) = applier.take_poll(poll?).await? {
-                    acknowledgement.send_replace(end);
+                if let Some(place) = applier.take_poll(poll?).await? {
+                    acknowledgement.send_replace(place);
                 }
                 applier.report(readiness);
             }

@@ -1,12 +1,18 @@
 //! The contract of a source: where changes come from, and what it owes the applier.
 
+mod decoder;
+pub mod kafka;
+pub mod nats;
 pub mod postgres;
+mod turn;
 
 use std::future::Future;
 
-use freshline::{change::Event, coherence::Lsn, fault::Classified};
-
-use crate::applier::Beginning;
+use freshline::{
+    change::{Beginning, Event, Place},
+    coherence::{self, Lsn},
+    fault::Classified,
+};
 
 /// A place that changes come from.
 ///
@@ -17,18 +23,20 @@ pub trait Source: Send + 'static {
     /// Why it cannot go on.
     type Error: Classified + Send + Sync + 'static;
 
-    /// A stream that goes on from what was acknowledged last. May be dropped at any time.
-    fn connect(&mut self) -> impl Future<Output = Result<Connected<Self::Stream>, Self::Error>> + Send;
+    /// A stream of this history that goes on from what was acknowledged last. May be dropped at any time.
+    fn connect(&mut self, history: coherence::Source) -> impl Future<Output = Result<Connected<Self::Stream>, Self::Error>> + Send;
 }
 
 /// A stream that has been started.
 pub struct Connected<S> {
     /// The stream.
     pub stream: S,
-    /// Where it begins: every change whose commit ends later is delivered.
-    pub start: Lsn,
-    /// Set where something before `start` may never have been delivered to anybody.
-    pub begins_after: Option<Beginning>,
+    /// Where it begins, for people.
+    pub place: String,
+    /// Where it begins, if it is a place of the log: every change whose commit ends later is delivered.
+    pub start: Option<Lsn>,
+    /// What may never have been delivered to anybody.
+    pub begins_after: Vec<Beginning>,
 }
 
 /// Changes in the order of their commits, each transaction whole.
@@ -40,5 +48,5 @@ pub trait Stream: Send + 'static {
     fn next_batch(&mut self, events: &mut Vec<Event>) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Says that nothing up to here is needed any more.
-    fn acknowledge(&mut self, end: Lsn);
+    fn acknowledge(&mut self, place: Place);
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use freshline::coherence::{CacheKey, Lsn, NarrowXid, Tag};
+use freshline::{
+    change::{Beginning, Place},
+    coherence::{CacheKey, Lsn, NarrowXid, Tag},
+};
 
 use crate::plan::Image;
 
@@ -21,6 +24,25 @@ pub enum Effect {
     Tag(Tag),
 }
 
+impl Effect {
+    fn drop_image(&mut self) {
+        if let Self::Key(_, image) = self {
+            *image = None;
+        }
+    }
+}
+
+/// The end of a transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    /// The end of its commit record, or a later position.
+    pub lsn: Lsn,
+    /// Whether it is its own.
+    pub is_exact: bool,
+    /// To be acknowledged.
+    pub place: Place,
+}
+
 /// One planned step.
 #[derive(Debug, Clone)]
 pub enum Step {
@@ -31,9 +53,11 @@ pub enum Step {
     /// It touches everything.
     Bump,
     /// It ends here.
-    Commit(Lsn),
+    Commit(End),
     /// Everything below this has been delivered. Outside transactions only.
-    Reached(Lsn),
+    Reached(Lsn, Place),
+    /// Something before this may never be delivered. Outside transactions only.
+    Hole(Beginning),
 }
 
 /// Work for the applier, in the order of the stream.
@@ -44,7 +68,7 @@ pub enum Work {
         /// Its id.
         xid: NarrowXid,
         /// The end of its commit.
-        end: Lsn,
+        end: End,
         /// What it touches.
         effects: Vec<Effect>,
         /// Whether it touches everything besides.
@@ -57,12 +81,14 @@ pub enum Work {
     /// It ends.
     GiantEnds {
         /// The end of its commit.
-        end: Lsn,
+        end: End,
         /// Whether it touches everything besides.
         bumps: bool,
     },
     /// Everything below this has been delivered.
-    Reached(Lsn),
+    Reached(Lsn, Place),
+    /// Something before this may never be delivered.
+    Hole(Beginning),
 }
 
 /// Puts steps together.
@@ -90,9 +116,10 @@ impl Assembler {
             (Step::Touch(effect), Some(open)) => open.touch(effect, work),
             (Step::Bump, Some(open)) => open.bumps = true,
             (Step::Commit(end), open) => work.extend(open.take().map(|open| open.commit(end)).into_iter().flatten()),
-            (Step::Reached(position), None) => work.push(Work::Reached(position)),
+            (Step::Reached(position, place), None) => work.push(Work::Reached(position, place)),
+            (Step::Hole(beginning), None) => work.push(Work::Hole(beginning)),
             // The decoder refuses rows outside transactions; a position inside one says nothing yet.
-            (Step::Touch(_) | Step::Bump, None) | (Step::Reached(_), Some(_)) => {}
+            (Step::Touch(_) | Step::Bump, None) | (Step::Reached(..) | Step::Hole(_), Some(_)) => {}
         }
     }
 
@@ -124,8 +151,12 @@ impl Open {
         Effect::Key(key, is_kept.then_some(image))
     }
 
-    fn commit(self, end: Lsn) -> Vec<Work> {
-        let Self { xid, effects, is_giant, bumps, .. } = self;
+    fn commit(self, end: End) -> Vec<Work> {
+        let Self { xid, mut effects, is_giant, bumps, .. } = self;
+        if !end.is_exact {
+            // Proven by a later position, an image would hide the next change.
+            effects.iter_mut().for_each(Effect::drop_image);
+        }
         if !is_giant {
             return vec![Work::Whole { xid, end, effects, bumps }];
         }
@@ -139,6 +170,10 @@ mod tests {
 
     fn lsn(position: u64) -> Lsn {
         Lsn::new(position).expect("small")
+    }
+
+    fn end(position: u64) -> End {
+        End { lsn: lsn(position), is_exact: true, place: Place(position) }
     }
 
     fn assemble(steps: impl IntoIterator<Item = Step>) -> Vec<Work> {
@@ -157,14 +192,14 @@ mod tests {
     fn a_transaction_is_held_until_its_commit() {
         let begin = [Step::Begin(NarrowXid(7))];
         assert_eq!(assemble(begin.clone().into_iter().chain(touches(HELD_MAX))).len(), 0);
-        let work = assemble(begin.into_iter().chain(touches(HELD_MAX)).chain([Step::Commit(lsn(9))]));
+        let work = assemble(begin.into_iter().chain(touches(HELD_MAX)).chain([Step::Commit(end(9))]));
         assert!(matches!(work.as_slice(), [Work::Whole { effects, bumps: false, .. }] if effects.len() == HELD_MAX));
     }
 
     #[test]
     fn a_giant_is_announced_before_its_first_part_and_loses_nothing() {
         let steps =
-            [Step::Begin(NarrowXid(7))].into_iter().chain(touches(2 * HELD_MAX + 50)).chain([Step::Bump, Step::Commit(lsn(9))]);
+            [Step::Begin(NarrowXid(7))].into_iter().chain(touches(2 * HELD_MAX + 50)).chain([Step::Bump, Step::Commit(end(9))]);
         let work = assemble(steps);
         assert!(matches!(work.first(), Some(Work::GiantBegins(NarrowXid(7)))));
         assert!(matches!(work.last(), Some(Work::GiantEnds { bumps: true, .. })));
@@ -174,7 +209,12 @@ mod tests {
 
     #[test]
     fn a_position_inside_a_transaction_is_not_handed_on() {
-        let work = assemble([Step::Begin(NarrowXid(7)), Step::Reached(lsn(5)), Step::Commit(lsn(9)), Step::Reached(lsn(12))]);
-        assert!(matches!(work.as_slice(), [Work::Whole { .. }, Work::Reached(position)] if *position == lsn(12)));
+        let work = assemble([
+            Step::Begin(NarrowXid(7)),
+            Step::Reached(lsn(5), Place(5)),
+            Step::Commit(end(9)),
+            Step::Reached(lsn(12), Place(12)),
+        ]);
+        assert!(matches!(work.as_slice(), [Work::Whole { .. }, Work::Reached(position, _)] if *position == lsn(12)));
     }
 }

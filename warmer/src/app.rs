@@ -7,6 +7,7 @@ use freshline::{
     catalog::{Reads, SessionOptions, read_pool},
     coherence::{Link, LinkError, LinkKeeper, Links},
     fault::{Classified, Kind},
+    registry::{Process, Registration, Role},
     retry::{GivenUp, Policy, retry},
 };
 use sqlx::PgPool;
@@ -94,14 +95,15 @@ impl Classified for Trouble {
 }
 
 impl App {
-    /// Puts a run together, and the task that keeps its link to Redis. Nothing is connected yet.
+    /// Puts a run together, and the tasks that keep its link to Redis and its record there. Nothing is connected yet.
     ///
     /// # Errors
     /// If the URL of Redis cannot be used.
-    pub fn build(options: &Options, config: Config, stop: CancellationToken) -> anyhow::Result<(Self, LinkKeeper)> {
+    pub fn build(options: &Options, config: Config, stop: CancellationToken) -> anyhow::Result<(Self, LinkKeeper, Registration)> {
         let Config { shared, cache } = config;
         let client = redis::Client::open(shared.redis_url.connection_info())?;
         let (links, keeper) = Links::new(client.clone(), REDIS_DEADLINE);
+        let registration = Registration::new(links.clone(), &shared.stripes, Process::this(Role::Warmer));
         let which = options.which();
         // A read has three quarters of the lease's life; the rest is for the fill.
         let read_deadline = cache.lease_ttl.mul_f64(0.75);
@@ -128,7 +130,7 @@ impl App {
         };
         let (logging, concurrency) = (shared.logging, options.concurrency);
         let app = Self { client, which, ids_pool, warmer: warmer.into(), logging, chunk_len, concurrency, began: Instant::now() };
-        Ok((app, keeper))
+        Ok((app, keeper, registration))
     }
 
     /// The counts now.

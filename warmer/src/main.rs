@@ -78,12 +78,13 @@ fn start(options: &Options, config: Config) -> Result<u8> {
 
 async fn run(options: &Options, config: Config) -> Result<u8> {
     let (stop, over, grace) = (CancellationToken::new(), CancellationToken::new(), config.shared.grace);
-    let (mut app, keeper) = App::build(options, config, stop.clone())?;
+    let (mut app, keeper, registration) = App::build(options, config, stop.clone())?;
     let (mut tasks, keep) = (Tasks::new(), over.clone());
     tasks.spawn("the link to Redis", async move {
         keeper.run(keep).await;
         Ok::<_, TaskError>(())
     });
+    tasks.spawn_sure("the record of this process", registration.run(over.clone()));
     let ending = run_until_asked(&mut app, &stop, grace).await;
     let summary = app.summary();
     over.cancel();

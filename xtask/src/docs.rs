@@ -11,10 +11,18 @@ use freshline::telemetry::{ALL, MetricKind};
 use crate::{cargo::cargo, checkout::root};
 
 /// The processes, and what is said of each before its settings.
-const PROCESSES: [(&str, &str); 3] = [
+const PROCESSES: [(&str, &str); 5] = [
     ("freshline-api", "Answers HTTP. Logs in to Postgres as `freshline_api`."),
     ("freshline-invalidator", "Applies changes. Logs in to Postgres as `freshline_invalidator`, which may replicate."),
+    (
+        "freshline-relay",
+        "Publishes changes to NATS JetStream. Logs in to Postgres as `freshline_invalidator`, which may replicate.",
+    ),
     ("freshline-warmer", "Fills keys. Logs in to Postgres as `freshline_warmer`. What to warm is said by options: see `--help`."),
+    (
+        "freshline",
+        "The control command: looks at the processes above. Logs in as whoever runs it: the owner of the tables sees all.",
+    ),
 ];
 
 /// Write docs/settings.md, .env.example and docs/metrics.md from the code; with --check only say whether they are as the code says
@@ -75,9 +83,12 @@ fn env_example() -> Result<String> {
 /// What a program says of its settings.
 fn listed(name: &str, form: &str) -> Result<String> {
     let program = stage::workspace_binary(name)?;
-    let told = Command::new(&program).args(["--settings", form]).output().with_context(|| format!("running {name}"))?;
+    let told = Command::new(&program)
+        .args([if name == "freshline" { "settings" } else { "--settings" }, form])
+        .output()
+        .with_context(|| format!("running {name}"))?;
     if !told.status.success() {
-        bail!("{name} --settings {form} failed: {}", String::from_utf8_lossy(&told.stderr));
+        bail!("{name} did not tell its settings as {form}: {}", String::from_utf8_lossy(&told.stderr));
     }
     Ok(String::from_utf8(told.stdout)?)
 }

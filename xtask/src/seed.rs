@@ -31,6 +31,9 @@ pub struct Seed {
     /// The database to fill, migrated already. [default: that of the running `up`]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// Apply the migrations that are missing there first, as its owner who may create roles
+    #[arg(long, requires = "database_url")]
+    migrate: bool,
     #[command(flatten)]
     place: Where,
 }
@@ -42,9 +45,18 @@ impl Seed {
             Some(url) => url,
             None => running(&self.place)?,
         };
+        if self.migrate {
+            migrate(&url).await?;
+        }
         println!("{}", fill(&url, self.rows, |line| println!("{line}")).await?);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn migrate(url: &str) -> Result<()> {
+    let mut connection = PgConnection::connect(url).await.context("connecting to migrate the database")?;
+    stage::migrate(&mut connection).await?;
+    connection.close().await.context("closing a connection to Postgres")
 }
 
 /// Parses a number of products.

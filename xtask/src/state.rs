@@ -31,6 +31,45 @@ pub struct State {
     pub postgres: Option<Urls>,
     /// The URLs of Redis.
     pub redis: Option<Urls>,
+    /// Where the invalidator takes changes from.
+    pub source: Option<Source>,
+    /// How that source's broker is reached, secret included: the URL of NATS, or the address of Kafka.
+    pub broker: Option<String>,
+}
+
+/// Where the invalidator takes changes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// From Postgres itself
+    Postgres,
+    /// From NATS JetStream, where our relay puts them
+    Nats,
+    /// From Kafka, where Debezium puts them
+    Kafka,
+}
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Postgres, Self::Nats, Self::Kafka];
+
+    /// Its name in `FRESHLINE_SOURCE`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Nats => "nats",
+            Self::Kafka => "kafka",
+        }
+    }
+
+    /// The slot in Postgres that its changes come from: each source reads one of its own.
+    pub fn slot(self) -> &'static str {
+        match self {
+            Self::Postgres => "freshline",
+            Self::Nats => "freshline_relay",
+            Self::Kafka => "freshline_debezium",
+        }
+    }
 }
 
 /// One process.
@@ -97,7 +136,7 @@ impl State {
     /// What this process, an `up` that has just begun, has running.
     pub fn begun(log: Option<PathBuf>) -> Result<Self> {
         let supervisor = Identity::of(std::process::id())?;
-        Ok(Self { supervisor, log, ready: false, processes: Vec::new(), postgres: None, redis: None })
+        Ok(Self { supervisor, log, ready: false, processes: Vec::new(), postgres: None, redis: None, source: None, broker: None })
     }
 
     /// What the last `up` wrote; none if it ended in order. A file that can't be read is that of another version, and as good as none.

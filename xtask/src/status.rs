@@ -8,13 +8,13 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::checkout::Where;
-use crate::state::{Member, State, Urls};
+use crate::state::{Member, Source, State, Urls};
 use crate::up::ready;
 
 /// Show what is running, and where; ends with 1 if nothing is
 #[derive(Debug, Clone, clap::Args)]
 pub struct Status {
-    /// As JSON: for each process its name, pid, addresses and log, and the URLs of Postgres and Redis for each login
+    /// As JSON: for each process its name, pid, addresses and log, the URLs of Postgres and Redis for each login, and the broker's
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub struct Status {
 }
 
 /// What `--json` prints.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Report {
     /// Whether an `up` runs here.
     up: bool,
@@ -33,6 +33,8 @@ struct Report {
     processes: Vec<Process>,
     postgres: Option<Urls>,
     redis: Option<Urls>,
+    source: Option<Source>,
+    broker: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,12 +66,12 @@ impl Status {
 
 async fn report(state: Option<State>) -> Report {
     let Some(state) = state else {
-        return Report { up: false, ready: false, supervisor_pid: None, processes: Vec::new(), postgres: None, redis: None };
+        return Report::default();
     };
     let client = reqwest::Client::new();
     let processes = futures::future::join_all(state.processes.into_iter().map(|member| process(&client, member))).await;
-    let State { supervisor, ready, postgres, redis, .. } = state;
-    Report { up: true, ready, supervisor_pid: Some(supervisor.pid), processes, postgres, redis }
+    let State { supervisor, ready, postgres, redis, source, broker, .. } = state;
+    Report { up: true, ready, supervisor_pid: Some(supervisor.pid), processes, postgres, redis, source, broker }
 }
 
 async fn process(client: &reqwest::Client, member: Member) -> Process {
@@ -98,5 +100,5 @@ fn print(report: &Report) {
         };
         println!("  {:11} {pid:>8}  {state:11}  {address:21}  {}", process.name, process.log.display());
     }
-    println!("`cargo xtask status --json` has the URLs of Postgres and Redis.");
+    println!("`cargo xtask status --json` has the URLs of Postgres, Redis and the broker.");
 }

@@ -3,7 +3,7 @@
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cargo::cargo;
 use crate::docs::Docs;
@@ -23,12 +23,19 @@ const STEPS: [&[&str]; 7] = [
     &["test", "--workspace", "--locked", "--quiet"],
 ];
 
+/// What the tests have in their names that need a broker. They are left out, and that is said, where neither the machine nor its
+/// package registries have one; a test of the product itself never depends on that.
+const WITH_BROKERS: [&str; 2] = ["nats", "kafka"];
+
 /// Check formatting, lints and house rules, then run all tests on servers of their own
 #[derive(Debug, Clone, clap::Args)]
 pub struct Test {
     /// Run generated tests with this seed, as printed by a run that failed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Fail where NATS or Kafka cannot be had, instead of leaving out the tests that need them
+    #[arg(long)]
+    require_brokers: bool,
     /// Run only the tests whose names contain this
     #[arg(value_name = "NAME")]
     name: Option<String>,
@@ -40,23 +47,31 @@ impl Test {
         let seed = self.seed.unwrap_or_else(stage::new_seed);
         println!("seed {seed}: `cargo xtask test --seed {seed}` runs the generated tests like this again");
         let begun = Instant::now();
+        stage::servers::ensure_build_tools()?;
         stage::servers::ensure()?;
+        let brokers = stage::servers::ensure_brokers();
+        if let (Err(why), true) = (&brokers, self.require_brokers) {
+            bail!("the brokers cannot be had: {why:#}");
+        }
         for step in STEPS {
             let line = format!("cargo {}", step.join(" "));
             println!("== {line}");
             let step_begun = Instant::now();
-            if !self.step(step, seed)? {
+            if !self.step(step, seed, brokers.is_ok())? {
                 println!("== FAILED after {}: {line}", seconds(step_begun.elapsed()));
                 return Ok(ExitCode::FAILURE);
             }
             println!("== {} took {}", step[0], seconds(step_begun.elapsed()));
+        }
+        if let Err(why) = brokers {
+            println!("== NOT RUN: what needs NATS or Kafka, because they cannot be had here: {why:#}");
         }
         println!("== all of it took {}", seconds(begun.elapsed()));
         Ok(ExitCode::SUCCESS)
     }
 
     /// Whether the step succeeded.
-    fn step(&self, step: &[&str], seed: u64) -> Result<bool> {
+    fn step(&self, step: &[&str], seed: u64, has_brokers: bool) -> Result<bool> {
         match step[0] {
             "xtask" if step[1] == "docs" => return Ok(Docs { check: true }.run()? == ExitCode::SUCCESS),
             "xtask" => return Ok(Tidy {}.run()? == ExitCode::SUCCESS),
@@ -71,6 +86,9 @@ impl Test {
         command.envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
         if step[0] == "test" {
             command.args(&self.name);
+            if !has_brokers {
+                command.arg("--").args(WITH_BROKERS.iter().flat_map(|name| ["--skip", name]));
+            }
         }
         Ok(command.status().with_context(|| format!("running cargo {}", step.join(" ")))?.success())
     }

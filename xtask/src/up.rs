@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkout::{Place, Where};
 use crate::seed;
-use crate::state::State;
+use crate::state::{Source, State};
 use console::say;
 use programs::Programs;
 use servers::Servers;
@@ -33,7 +33,7 @@ const SAME_SIGNAL_MAX: Duration = Duration::from_secs(1);
 /// What a shell answers for a command that was ended by SIGINT.
 const STOPPED_AT_ONCE: i32 = 130;
 
-/// Start Postgres, Redis, the API replicas, the invalidator and one warm run; Ctrl-C stops everything
+/// Start Postgres, Redis, a broker if asked for, the API replicas, the invalidator and one warm run; Ctrl-C stops everything
 #[derive(Debug, Clone, clap::Args)]
 pub struct Up {
     /// How many API replicas to start, on ports from 8080 upwards
@@ -42,6 +42,9 @@ pub struct Up {
     /// How many products the catalogue is to have: fifteen that look real, the others generated
     #[arg(long, value_name = "N", default_value_t = seed::ROWS_DEFAULT, value_parser = seed::rows())]
     rows: u64,
+    /// Where the invalidator takes changes from; a broker's servers are started too
+    #[arg(long, value_name = "SOURCE", value_enum, default_value_t = Source::Postgres)]
+    source: Source,
     /// Use this Postgres instead of a private one, as a user who may create roles: its schema is migrated and, if empty, seeded
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,

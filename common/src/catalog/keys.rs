@@ -5,7 +5,7 @@
 use uuid::Uuid;
 
 use super::list::{List, Sort};
-use crate::coherence::{CacheKey, Tag, push_value};
+use crate::coherence::{CacheKey, Tag, pull_value, push_value};
 
 /// The key of a product: the dependency of its row.
 pub fn product(id: Uuid) -> CacheKey {
@@ -38,6 +38,23 @@ pub fn page_tag(list: &List) -> Tag {
     Tag::new(name)
 }
 
+/// The tags of the value under a key: one for a page, none for a product.
+pub fn tags_of(key: &CacheKey) -> Vec<Tag> {
+    page_named(key.as_str()).as_ref().map(page_tag).into_iter().collect()
+}
+
+/// The list that a key is a page of, without its cursor, which decides no tag.
+fn page_named(key: &str) -> Option<List> {
+    let (sort, rest) = key.strip_prefix("products:list:sort=")?.split_once(":category=")?;
+    let (category, rest) = rest.split_once(":limit=")?;
+    let limit = rest.split_once(":after=")?.0.parse().ok()?;
+    let list = List::new(sort.parse().ok()?, limit)?;
+    match pull_value(category)? {
+        Some(category) => list.in_category(category),
+        None => Some(list),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -62,6 +79,7 @@ mod tests {
     #[case(Sort::Name, Some("audio"), "products:by-name:category=audio")]
     fn a_page_depends_on_the_tag_of_its_order_and_category(#[case] sort: Sort, #[case] category: Option<&str>, #[case] tag: &str) {
         assert_eq!(page_tag(&list(sort, category)).as_str(), tag);
+        assert_eq!(tags_of(&page(&list(sort, category))), [Tag::new(tag)]);
     }
 
     #[test]

@@ -76,6 +76,25 @@ pub fn push_value(name: &mut String, value: Option<&str>) {
     }
 }
 
+/// The value that [`push_value`] wrote, `Some(None)` for null; `None` where it cannot have written this.
+pub fn pull_value(written: &str) -> Option<Option<String>> {
+    if written == "%N" {
+        return Some(None);
+    }
+    let mut parts = written.split('%');
+    let mut value = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (character, rest) = match part.as_bytes() {
+            [b'2', b'5', ..] => ('%', &part[2..]),
+            [b'3', b'A', ..] => (':', &part[2..]),
+            _ => return None,
+        };
+        value.push(character);
+        value.push_str(rest);
+    }
+    (!written.contains(':')).then_some(Some(value))
+}
+
 fn bounded(name: String) -> Box<str> {
     if name.len() <= NAME_LEN_MAX {
         return name.into();
@@ -203,6 +222,16 @@ mod tests {
         assert_eq!(named(None), "products:category=%N");
         assert_eq!(named(Some("%N")), "products:category=%25N");
         assert_eq!(named(Some("")), "products:category=");
+    }
+
+    #[test]
+    fn a_value_is_read_as_it_was_written() {
+        for value in [None, Some(""), Some("audio"), Some("a:b%"), Some("%N"), Some("%%3A::")] {
+            let mut written = String::new();
+            push_value(&mut written, value);
+            assert_eq!(pull_value(&written), Some(value.map(str::to_owned)), "{written}");
+        }
+        assert_eq!((pull_value("%"), pull_value("a:b"), pull_value("%4")), (None, None, None));
     }
 
     #[test]

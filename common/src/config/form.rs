@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use super::{PostgresUrl, RedisUrl};
@@ -19,6 +20,9 @@ pub(super) enum Form {
     Namespace,
     Switch,
     LogFilter,
+    List { example: &'static str },
+    Text { example: &'static str },
+    Secret,
     Words(fn() -> Vec<&'static str>),
 }
 
@@ -31,7 +35,7 @@ pub trait Word: Copy + 'static {
 impl Form {
     /// Whether the text carries a password.
     pub(super) fn is_secret(self) -> bool {
-        matches!(self, Self::PostgresUrl | Self::RedisUrl)
+        matches!(self, Self::PostgresUrl | Self::RedisUrl | Self::Secret)
     }
 
     /// A text of this form, for a setting that has no default.
@@ -45,6 +49,8 @@ impl Form {
             Self::Namespace => "freshline".to_owned(),
             Self::Switch => "true".to_owned(),
             Self::LogFilter => "info".to_owned(),
+            Self::List { example } | Self::Text { example } => example.to_owned(),
+            Self::Secret => "secret".to_owned(),
             Self::Words(words) => words().first().copied().unwrap_or_default().to_owned(),
         }
     }
@@ -61,6 +67,9 @@ impl fmt::Display for Form {
             Self::Address => write!(f, "an address and port such as {}", self.example()),
             Self::Path => write!(f, "a path such as {}", self.example()),
             Self::PostgresUrl | Self::RedisUrl => write!(f, "a URL such as {}", self.example()),
+            Self::List { example } => write!(f, "one or more, with commas between, such as {example}"),
+            Self::Text { example } => write!(f, "a text such as {example}"),
+            Self::Secret => f.write_str("a secret"),
             Self::LogFilter => f.write_str("a level or directives such as info,freshline=debug"),
         }
     }
@@ -122,4 +131,17 @@ pub(super) fn namespace(_: &Form, text: &str) -> Result<String, String> {
 
 pub(super) fn log_filter(_: &Form, text: &str) -> Result<String, String> {
     EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|wrong| format!("is not a log filter ({wrong})"))
+}
+
+pub(super) fn list(_: &Form, text: &str) -> Result<Vec<String>, String> {
+    let names: Vec<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.iter().any(String::is_empty) { Err("has a gap between two commas".to_owned()) } else { Ok(names) }
+}
+
+pub(super) fn text(_: &Form, text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+pub(super) fn secret(_: &Form, text: &str) -> Result<SecretString, String> {
+    Ok(SecretString::from(text))
 }

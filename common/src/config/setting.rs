@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use secrecy::SecretString;
+
 use super::{
     PREFIX, PostgresUrl, RedisUrl,
     form::{self, Form, Word},
@@ -137,7 +139,19 @@ impl Setting<RedisUrl> {
     }
 }
 
+impl Setting<Vec<String>> {
+    /// Names with commas between.
+    pub const fn list(name: &'static str, example: &'static str, meaning: &'static str) -> Self {
+        Self::new(name, Form::List { example }, form::list, meaning)
+    }
+}
+
 impl Setting<String> {
+    /// Any text.
+    pub const fn text(name: &'static str, example: &'static str, meaning: &'static str) -> Self {
+        Self::new(name, Form::Text { example }, form::text, meaning)
+    }
+
     /// A name that keeps one cache apart from others in the same Redis.
     pub const fn namespace(name: &'static str, meaning: &'static str) -> Self {
         Self::new(name, Form::Namespace, form::namespace, meaning)
@@ -146,6 +160,13 @@ impl Setting<String> {
     /// What to log: directives of `tracing`'s environment filter.
     pub const fn log_filter(name: &'static str, meaning: &'static str) -> Self {
         Self::new(name, Form::LogFilter, form::log_filter, meaning)
+    }
+}
+
+impl Setting<SecretString> {
+    /// A password, token or seed.
+    pub const fn secret(name: &'static str, meaning: &'static str) -> Self {
+        Self::new(name, Form::Secret, form::secret, meaning)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The settings that several processes have in common.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use super::{Description, PostgresUrl, Reader, RedisUrl, Setting, Word};
+use super::{Description, Optional, PostgresUrl, Reader, RedisUrl, Setting, Word};
 use crate::{
     coherence::Stripes,
     telemetry::{LogFormat, Logging},
@@ -28,6 +28,36 @@ pub const STRIPES: Setting<u16> = Setting::count(
     "Stripes of the cache: 1 on a single Redis, some per master on a cluster. The same for every process.",
 )
 .or("1");
+
+/// Where changes are read from.
+pub const SLOT: Setting<String> =
+    Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.")
+        .or("freshline");
+
+/// What a busy primary writes in some minutes.
+pub const SLOT_WARN: Setting<u64> = Setting::count(
+    "SLOT_WARN_BYTES",
+    1_048_576..=1_125_899_906_842_624,
+    "Log that the slot may hold back on the primary before it is warned of.",
+)
+.or("1073741824");
+
+/// What no disk is to be filled beyond.
+pub const SLOT_DROP: Optional<u64> = Setting::count(
+    "SLOT_DROP_BYTES",
+    16_777_216..=1_125_899_906_842_624,
+    "Log that the slot may hold back before it is dropped on purpose, so that it never fills the primary's disk: the cache is then \
+     opened anew. Left out: it is never dropped.",
+)
+.optional();
+
+/// Which changes are read.
+pub const PUBLICATION: Setting<String> =
+    Setting::namespace("PUBLICATION", "The publication that names the tables whose changes are read.").or("freshline");
+
+/// What changes touch.
+pub const RULES: Optional<PathBuf> =
+    Setting::path("RULES", "The rules file that maps tables to cached keys and tags. Left out: the catalogue's own.").optional();
 
 /// How old a value may be that is served from the cache. The default is the promise of the design: five seconds.
 pub const MAX_STALENESS: Setting<Duration> = Setting::millis(

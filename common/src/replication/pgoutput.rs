@@ -22,7 +22,7 @@ use self::{
     tuple::{RowKind, Tuple},
 };
 use crate::{
-    change::{Event, Operation, Relation, Row, RowChange},
+    change::{Event, Operation, Place, Relation, Row, RowChange},
     coherence::{Lsn, NarrowXid},
 };
 
@@ -76,16 +76,17 @@ impl Decoder {
         Ok(event)
     }
 
-    /// A transaction begins, as Begin says.
-    pub fn begin(&mut self, xid: u32) -> Result<Event, DecodeError> {
+    /// A transaction begins whose commit record lies at `commit`, as Begin says.
+    pub fn begin(&mut self, xid: u32, commit: u64) -> Result<Event, DecodeError> {
         if xid < XID_MIN {
             return Err(DecodeError::Xid { xid });
         }
         if self.in_transaction {
             return Err(DecodeError::BeginInTransaction { xid });
         }
+        let commit = Lsn::new(commit).ok_or(DecodeError::Position { position: commit })?;
         self.in_transaction = true;
-        Ok(Event::Begin { xid: NarrowXid(xid) })
+        Ok(Event::Begin { xid: NarrowXid(xid), commit })
     }
 
     /// The transaction ends with a commit record that ends at `end`, as Commit says.
@@ -93,7 +94,7 @@ impl Decoder {
         self.inside(MessageKind::Commit)?;
         let end = Lsn::new(end).ok_or(DecodeError::Position { position: end })?;
         self.in_transaction = false;
-        Ok(Event::Commit { end })
+        Ok(Event::Commit { end, is_exact: true, place: Place::at(end) })
     }
 
     /// A logical message: an event if it is transactional, else dropped and counted.
@@ -108,8 +109,9 @@ impl Decoder {
 
     // Begin: position of the commit record's start, time of the commit, xid.
     fn decode_begin(&mut self, cursor: &mut Cursor<'_>) -> Result<Event, DecodeError> {
-        cursor.skip(16)?;
-        self.begin(cursor.u32()?)
+        let commit = cursor.u64()?;
+        cursor.skip(8)?;
+        self.begin(cursor.u32()?, commit)
     }
 
     // Commit: flags, start and end of the commit record, time of the commit.

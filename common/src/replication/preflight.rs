@@ -40,8 +40,8 @@ struct Facts {
 const FACTS: &str = "
     select current_setting('server_version_num')::int / 10000 as version,
            pg_is_in_recovery() as in_recovery,
-           current_user::text as role,
-           (select rolreplication or rolsuper from pg_roles where rolname = current_user) as may_replicate,
+           coalesce($3, current_user)::text as role,
+           coalesce((select rolreplication or rolsuper from pg_roles where rolname = coalesce($3, current_user)), false) as may_replicate,
            current_setting('wal_level') as wal_level,
            exists (select from pg_replication_slots where slot_name = $1) as slot_exists,
            current_setting('max_replication_slots')::int as slots_max,
@@ -56,10 +56,15 @@ const FACTS: &str = "
            (select string_agg(prrelid::regclass::text, ', ') from pg_publication_rel r join pg_publication p on p.oid = prpubid
             where pubname = $2 and to_jsonb(r)->>'prqual' is not null) as filtered";
 
-/// Asks the server that `connection` leads to, under the deadline for answers. The role asked about is the connection's.
-pub async fn preflight(connection: &mut PgConnection, settings: &StreamSettings) -> Result<Vec<Finding>, ReplicationError> {
+/// Asks the server that `connection` leads to, under the deadline for answers, whether `role` can stream; `None` for the role of the
+/// connection.
+pub async fn preflight(
+    connection: &mut PgConnection,
+    settings: &StreamSettings,
+    role: Option<&str>,
+) -> Result<Vec<Finding>, ReplicationError> {
     const DOING: &str = "checking its settings";
-    let asked = sqlx::query_as(FACTS).bind(settings.slot.as_str()).bind(&settings.publication).fetch_one(connection);
+    let asked = sqlx::query_as(FACTS).bind(settings.slot.as_str()).bind(&settings.publication).bind(role).fetch_one(connection);
     let facts: Facts = tokio::time::timeout(settings.answer_deadline, asked)
         .await
         .map_err(|_| ReplicationError::Late { doing: DOING, deadline: settings.answer_deadline })?

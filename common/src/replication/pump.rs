@@ -19,7 +19,10 @@ use super::{
     pgoutput::{DecodeError, Decoder},
     queue::{Producer, Weighed},
 };
-use crate::{change::Event, coherence::Lsn};
+use crate::{
+    change::{Event, Place},
+    coherence::Lsn,
+};
 
 /// How many bytes of messages are decoded before they are handed over.
 const CHUNK_LEN: usize = 128 << 10;
@@ -159,7 +162,7 @@ impl Pump {
     fn event(&mut self, message: ReplicationEvent) -> Result<Option<Event>, DecodeError> {
         Ok(match message {
             ReplicationEvent::XLogData { data, .. } => self.decoder.decode(&data)?,
-            ReplicationEvent::Begin { xid, .. } => Some(self.decoder.begin(xid)?),
+            ReplicationEvent::Begin { xid, final_lsn, .. } => Some(self.decoder.begin(xid, final_lsn.as_u64())?),
             ReplicationEvent::Commit { end_lsn, .. } => {
                 let event = self.decoder.commit(end_lsn.as_u64())?;
                 self.position = self.position.max(position(end_lsn)?);
@@ -181,7 +184,7 @@ impl Pump {
             return None;
         }
         self.position = position;
-        Some(Event::Reached { position })
+        Some(Event::Reached { position, place: Place::at(position) })
     }
 }
 

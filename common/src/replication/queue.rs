@@ -146,16 +146,19 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::coherence::{Lsn, NarrowXid};
+    use crate::{
+        change::Place,
+        coherence::{Lsn, NarrowXid},
+    };
 
     const LIMITS: BatchLimits = BatchLimits { events_max: usize::MAX, bytes_max: usize::MAX };
 
     fn begin(message_len: usize) -> Weighed {
-        Weighed::new(Event::Begin { xid: NarrowXid(3) }, message_len)
+        Weighed::new(Event::Begin { xid: NarrowXid(3), commit: Lsn::ZERO }, message_len)
     }
 
     fn reached(position: u64) -> Weighed {
-        Weighed::new(Event::Reached { position: Lsn::new(position).expect("small") }, 0)
+        Weighed::new(Event::Reached { position: Lsn::new(position).expect("small"), place: Place(position) }, 0)
     }
 
     fn taken(queue: &Queue, limits: BatchLimits) -> Vec<Event> {
@@ -191,7 +194,7 @@ mod tests {
         queue.push(&mut vec![reached(1), reached(2), begin(0), reached(3)]);
         queue.push(&mut vec![reached(4)]);
         let events = taken(&queue, LIMITS);
-        let at = |n: usize| if let Event::Reached { position } = events[n] { position.get() } else { 0 };
+        let at = |n: usize| if let Event::Reached { position, .. } = events[n] { position.get() } else { 0 };
         assert_eq!((events.len(), at(0), at(2)), (3, 2, 4));
     }
 

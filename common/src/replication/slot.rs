@@ -5,6 +5,7 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use pgwire_replication::{PgWireError, QueryRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::time::timeout;
+use tracing::{info, warn};
 
 use super::{
     ChangeStream, ReplicationError, StreamSettings,
@@ -64,6 +65,37 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("slot", &self.settings.slot).field("server", &self.server).finish_non_exhaustive()
     }
+}
+
+/// A stream that goes on from what was acknowledged last.
+pub struct Started {
+    /// The stream.
+    pub stream: ChangeStream,
+    /// Every commit that ends above this comes.
+    pub start: Lsn,
+    /// Set where the slot had to be made: all that will not come is in it.
+    pub made: Option<Snapshot>,
+}
+
+/// Streams from the slot, which is made if it is not there, and made anew if it has lost changes.
+///
+/// # Errors
+/// Any [`ReplicationError`].
+pub async fn start(settings: &StreamSettings) -> Result<Started, ReplicationError> {
+    let mut session = Session::open(settings.clone()).await?;
+    let slot = &settings.slot;
+    match session.slot().await? {
+        SlotState::Ready { confirmed, .. } => {
+            return Ok(Started { stream: session.start().await?, start: confirmed, made: None });
+        }
+        SlotState::Missing => info!("making the replication slot {slot}"),
+        SlotState::Lost { reason } => {
+            warn!("the replication slot {slot} has lost changes ({reason}): making it anew");
+            session.drop_slot().await?;
+        }
+    }
+    let made = session.create_slot().await?;
+    Ok(Started { stream: session.start().await?, start: made.consistent_point, made: Some(made.snapshot) })
 }
 
 impl Session {

@@ -79,7 +79,7 @@ impl ChangeStream {
         let first = events.len();
         self.queue.take(events, limits).await?;
         for event in events[first..].iter().rev() {
-            if let Event::Commit { end: position } | Event::Reached { position } = event {
+            if let Event::Commit { end: position, .. } | Event::Reached { position, .. } = event {
                 self.position = *position;
                 break;
             }

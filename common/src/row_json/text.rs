@@ -19,7 +19,7 @@ const ESCAPES: [u8; 256] = {
 };
 
 /// Appends a text as a JSON string.
-pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let bytes = text.as_bytes();
     out.push(b'"');
@@ -41,12 +41,12 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Whether a text is a whole number as JSON writes it.
-pub(super) fn is_integer(text: &str) -> bool {
+pub(crate) fn is_integer(text: &str) -> bool {
     rest_of_integer(text.as_bytes()).is_some_and(<[u8]>::is_empty)
 }
 
 /// Whether a text is a number as JSON writes it.
-pub(super) fn is_number(text: &str) -> bool {
+pub(crate) fn is_number(text: &str) -> bool {
     rest_of_integer(text.as_bytes()).and_then(rest_of_fraction).and_then(rest_of_exponent).is_some_and(<[u8]>::is_empty)
 }
 

@@ -1,6 +1,6 @@
 //! What is wrong with a rules file.
 
-use std::fmt;
+use std::{fmt, io, path::PathBuf};
 
 use crate::fault::{Classified, Kind};
 
@@ -58,5 +58,43 @@ impl Classified for RuleFaults {
 
     fn remedy(&self) -> Option<String> {
         Some(self.0.iter().map(|fault| fault.remedy.as_str()).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// Why a rules file gives no rules.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesUnread {
+    /// It cannot be read.
+    #[error("FRESHLINE_RULES={} cannot be read", .path.display())]
+    File {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It says what cannot be done.
+    #[error("FRESHLINE_RULES={} cannot be used", .path.display())]
+    Faults {
+        /// Where it lies.
+        path: PathBuf,
+        /// What is wrong.
+        source: RuleFaults,
+    },
+}
+
+impl Classified for RulesUnread {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::File { .. } | Self::Faults { .. } => Kind::Permanent,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::File { .. } => {
+                Some("name a file that this user may read, or leave FRESHLINE_RULES out for the catalogue's own".into())
+            }
+            Self::Faults { source, .. } => source.remedy(),
+        }
     }
 }

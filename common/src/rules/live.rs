@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How long the catalogs may take to answer. They are small; a lock on them is not worth waiting for longer at a start.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What Postgres says of the tables that have rules, and of the publication that the stream carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +161,7 @@ async fn read_publication(connection: &mut PgConnection, name: &str) -> Result<(
 }
 
 /// The columns of the index that is the replica identity of `c`. An index that is checked late, or is not whole, is none.
-const IDENTITY_COLUMNS: &str = "array(
+pub(crate) const IDENTITY_COLUMNS: &str = "array(
     select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])
     where i.indrelid = c.oid and i.indisvalid and i.indimmediate
       and (c.relreplident = 'd' and i.indisprimary or c.relreplident = 'i' and i.indisreplident)
@@ -268,7 +268,7 @@ async fn read_below(connection: &mut PgConnection, table: i64) -> Result<Vec<Liv
 }
 
 /// `pg_class.relreplident`.
-fn parse_identity(table: &str, letter: &str) -> Result<ReplicaIdentity, SchemaUnread> {
+pub(crate) fn parse_identity(table: &str, letter: &str) -> Result<ReplicaIdentity, SchemaUnread> {
     Ok(match letter {
         "d" => ReplicaIdentity::Default,
         "n" => ReplicaIdentity::Nothing,

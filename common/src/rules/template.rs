@@ -5,11 +5,11 @@ use crate::coherence::push_value;
 /// A name with columns in it, of type `C`: names of columns in the rules, their places once bound to a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template<C> {
-    parts: Box<[Part<C>]>,
+    pub(super) parts: Box<[Part<C>]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part<C> {
+pub(super) enum Part<C> {
     Text(Box<str>),
     Column(C),
 }

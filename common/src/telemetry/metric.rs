@@ -57,6 +57,13 @@ metrics! {
     POSITION_LAG = Gauge "freshline_position_lag_bytes" [] "Log written by Postgres and not yet applied.";
     OPENED = Counter "freshline_opened_total" ["reason"] "Times a stripe was opened under a new generation: because it was closed, or belonged to another history.";
     BUMPED = Counter "freshline_bumped_total" [] "Changes that touched everything, TRUNCATE and rewriting DDL among them: every cached value was given up.";
+    SLOT_RETAINED = Gauge "freshline_slot_retained_bytes" [] "Log that the primary keeps for the replication slot.";
+    SLOT_UNACKNOWLEDGED = Gauge "freshline_slot_unacknowledged_bytes" [] "Log that has not been acknowledged to the replication slot.";
+    SLOTS_DROPPED = Counter "freshline_slots_dropped_total" [] "Times the replication slot was dropped on purpose, before it filled the disk.";
+    RELAY_PUBLISHED = Counter "freshline_relay_published_total" [] "Messages that the relay has sent to its broker.";
+    RELAY_UNSTORED = Gauge "freshline_relay_unstored" [] "Messages sent to the broker and not yet known to be stored.";
+    DEAD_LETTERS = Counter "freshline_dead_letters_total" ["source"] "Messages that could not be used and were kept as dead letters, those met again included.";
+    TRAIL_SKIPPED = Counter "freshline_trail_skipped_total" ["reason"] "Records of what was done that the trail does not have: sampled, behind, or not taken by Redis.";
     RECONNECTS = Counter "freshline_reconnects_total" ["to"] "Connections made anew after a failure.";
 }
 

@@ -127,7 +127,7 @@ fn rows(events: Vec<Event>) -> Vec<RowChange> {
 }
 
 fn ends(events: &[Event]) -> Vec<Lsn> {
-    let end = |event: &Event| if let Event::Commit { end } = event { Some(*end) } else { None };
+    let end = |event: &Event| if let Event::Commit { end, .. } = event { Some(*end) } else { None };
     events.iter().filter_map(end).collect()
 }
 

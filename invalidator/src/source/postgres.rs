@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use freshline::{
-    change::Event,
-    coherence::Lsn,
-    replication::{BatchLimits, ChangeStream, ReplicationError, Session, SlotState, StreamSettings},
+    change::{Beginning, Event, Place},
+    coherence::{self, Lsn},
+    replication::{self, BatchLimits, ChangeStream, ReplicationError, Started, StreamSettings},
 };
-use tracing::{info, warn};
 
 use super::{Connected, Source, Stream};
-use crate::applier::Beginning;
 
 /// What one batch may hold. Small enough that a poll is never kept waiting for more than some milliseconds.
 const LIMITS: BatchLimits = BatchLimits { events_max: 1_024, bytes_max: 1 << 20 };
@@ -32,22 +30,10 @@ impl Source for Postgres {
     type Stream = ChangeStream;
     type Error = ReplicationError;
 
-    async fn connect(&mut self) -> Result<Connected<ChangeStream>, ReplicationError> {
-        let mut session = Session::open(self.settings.clone()).await?;
-        let slot = &self.settings.slot;
-        match session.slot().await? {
-            SlotState::Ready { confirmed, .. } => {
-                return Ok(Connected { stream: session.start().await?, start: confirmed, begins_after: None });
-            }
-            SlotState::Missing => info!("making the replication slot {slot}"),
-            SlotState::Lost { reason } => {
-                warn!("the replication slot {slot} has lost changes ({reason}): making it anew, and the cache with it");
-                session.drop_slot().await?;
-            }
-        }
-        let made = session.create_slot().await?;
-        let begins_after = Some(Beginning::Snapshot(Arc::new(made.snapshot)));
-        Ok(Connected { stream: session.start().await?, start: made.consistent_point, begins_after })
+    async fn connect(&mut self, _history: coherence::Source) -> Result<Connected<ChangeStream>, ReplicationError> {
+        let Started { stream, start, made } = replication::start(&self.settings).await?;
+        let begins_after = made.map(|snapshot| Beginning::Snapshot(Arc::new(snapshot))).into_iter().collect();
+        Ok(Connected { stream, place: start.to_string(), start: Some(start), begins_after })
     }
 }
 
@@ -58,7 +44,10 @@ impl Stream for ChangeStream {
         ChangeStream::next_batch(self, events, LIMITS).await
     }
 
-    fn acknowledge(&mut self, end: Lsn) {
-        ChangeStream::acknowledge(self, end);
+    fn acknowledge(&mut self, place: Place) {
+        // Its places are positions of the log, and this one is one of them.
+        if let Some(position) = Lsn::new(place.0) {
+            ChangeStream::acknowledge(self, position);
+        }
     }
 }

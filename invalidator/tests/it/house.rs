@@ -47,7 +47,17 @@ impl House {
     async fn start(stage: Stage, cutter: Option<RuleCutter>) -> Self {
         let url = stage.redis_url(Login::Invalidator);
         let url = cutter.as_ref().map_or(url.clone(), |cutter| cutter.before(&url));
-        let invalidator = Process::start(launch(&stage).variable("FRESHLINE_REDIS_URL", url)).expect("the invalidator starts");
+        let launch = launch(&stage).variable("FRESHLINE_REDIS_URL", url);
+        Self::launched(stage, launch, cutter).await
+    }
+
+    /// On this stage, with an invalidator that is started so.
+    pub async fn with(stage: Stage, launch: Launch) -> Self {
+        Self::launched(stage, launch, None).await
+    }
+
+    async fn launched(stage: Stage, launch: Launch, cutter: Option<RuleCutter>) -> Self {
+        let invalidator = Process::start(launch).expect("the invalidator starts");
         let stripes = Stripes::new(stage.name(), 1).expect("a layout");
         let house = Self { stage, invalidator, stripes, cutter };
         house.opened().await;

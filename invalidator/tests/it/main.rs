@@ -3,5 +3,8 @@
 mod faults;
 mod gap;
 mod house;
+mod kafka;
 mod life;
+mod nats;
 mod refusals;
+mod slot;

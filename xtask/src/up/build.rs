@@ -13,6 +13,7 @@ use crate::cargo::cargo;
 /// The whole workspace, as `cargo xtask test` does, so that both share what was built: cargo builds a library once for each set of
 /// features, and the sets depend on which packages are asked for.
 pub async fn workspace() -> Result<PathBuf> {
+    stage::servers::ensure_build_tools()?;
     say("up", "cargo build --workspace");
     let mut command = Command::from(cargo());
     command.args(["build", "--workspace", "--quiet"]).kill_on_drop(true);

@@ -10,12 +10,16 @@ use super::ports::Ports;
 use super::servers::Servers;
 use super::{Up, console};
 use crate::checkout::Place;
+use crate::state::Source;
 
 /// Where the first API replica is expected.
 const API_PORT: u16 = 8080;
 
 /// Where the invalidator's admin address is expected.
 const INVALIDATOR_PORT: u16 = 9102;
+
+/// Where the relay's admin address is expected.
+const RELAY_PORT: u16 = 9103;
 
 /// The namespace of our keys in Redis.
 const NAMESPACE: &str = "freshline";
@@ -30,7 +34,7 @@ pub struct Program {
     pub name: String,
     /// How it is started.
     pub launch: Launch,
-    /// Where it serves; none for the invalidator.
+    /// Where it serves; none for the invalidator and the relay.
     pub address: Option<SocketAddr>,
     /// Where it answers `/readyz`.
     pub admin_address: SocketAddr,
@@ -60,11 +64,10 @@ impl Programs {
             let launch = plan.launch(&name, "freshline-api", Login::Api)?.variable("FRESHLINE_API_ADDRESS", address.to_string());
             kept.push(Program { log: place.log(&name), name, launch, address: Some(address), admin_address: address });
         }
-        let name = "invalidator".to_owned();
-        let admin_address = ports.take(&name, INVALIDATOR_PORT)?;
-        let launch = plan.launch(&name, "freshline-invalidator", Login::Invalidator)?;
-        let launch = launch.variable("FRESHLINE_INVALIDATOR_ADDRESS", admin_address.to_string());
-        kept.push(Program { log: place.log(&name), name, launch, address: None, admin_address });
+        kept.push(plan.worker("invalidator", "FRESHLINE_INVALIDATOR_ADDRESS", ports.take("invalidator", INVALIDATOR_PORT)?)?);
+        if servers.broker().source() == Source::Nats {
+            kept.push(plan.worker("relay", "FRESHLINE_RELAY_ADDRESS", ports.take("relay", RELAY_PORT)?)?);
+        }
         let newest = (up.rows / 2).clamp(1, WARM_ROWS_MAX); // not all: the first read of an old product shows a miss
         let warm = plan.launch("warmer", "freshline-warmer", Login::Warmer)?.argument("--newest").argument(newest.to_string());
         Ok(Self { kept, warm, warm_log: place.log("warmer") })
@@ -79,6 +82,13 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    /// A program that follows the change stream, and what it is told of the source.
+    fn worker(&self, name: &str, address_in: &str, admin_address: SocketAddr) -> Result<Program> {
+        let launch = self.launch(name, &format!("freshline-{name}"), Login::Invalidator)?;
+        let launch = launch.variables(self.servers.broker().variables()).variable(address_in, admin_address.to_string());
+        Ok(Program { log: self.place.log(name), name: name.to_owned(), launch, address: None, admin_address })
+    }
+
     fn launch(&self, name: &str, program: &str, login: Login) -> Result<Launch> {
         let path = self.directory.join(program);
         path.metadata()

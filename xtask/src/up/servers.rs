@@ -1,5 +1,6 @@
-//! Postgres and Redis for an `up`: private ones, or those it was told to use.
+//! Postgres and Redis for an `up`: private ones, or those it was told to use; and the broker of its source.
 
+mod broker;
 mod given;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,11 +11,13 @@ use sqlx::Connection;
 use stage::Login;
 use stage::servers::{self, Postgres, PostgresOptions, Redis, RedisOptions, Shutdown};
 
+use broker::Broker;
+
 use super::Up;
 use super::console::say;
 use crate::checkout::Place;
 use crate::identity::Identity;
-use crate::state::{Member, Urls, write_secret};
+use crate::state::{Member, Source, Urls, write_secret};
 
 /// The name of our database in a private Postgres.
 const DATABASE: &str = "freshline";
@@ -24,7 +27,8 @@ pub const URL_FILES: [&str; 2] = ["database-url", "redis-url"];
 
 /// The private servers that are running, if any, and the URLs of those in use. Dropped, private ones stop.
 pub struct Servers {
-    redis: Option<Redis>, // before Postgres: they are dropped in this order
+    broker: Broker, // Postgres last: they are dropped in this order
+    redis: Option<Redis>,
     postgres: Option<Postgres>,
     postgres_urls: Urls,
     redis_urls: Urls,
@@ -50,7 +54,11 @@ impl Servers {
         for (name, url) in URL_FILES.into_iter().zip([&postgres_urls.superuser, &redis_urls.superuser]) {
             write_secret(place, name, url)?;
         }
-        Ok(Self { redis, postgres, postgres_urls, redis_urls })
+        if let Some(postgres) = &postgres {
+            forget_other_sources(place, postgres, up.source).await?;
+        }
+        let broker = Broker::start(place, up.source, &postgres_urls).await?;
+        Ok(Self { broker, redis, postgres, postgres_urls, redis_urls })
     }
 
     /// The URLs of Postgres.
@@ -63,6 +71,11 @@ impl Servers {
         &self.redis_urls
     }
 
+    /// What stands between Postgres and the invalidator.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
     /// The private ones, as processes.
     pub async fn members(&self) -> Result<Vec<Member>> {
         let mut members = Vec::new();
@@ -71,6 +84,9 @@ impl Servers {
         }
         if let Some(redis) = &self.redis {
             members.push(member("redis", redis.pid().await, redis.port(), redis.log_path())?);
+        }
+        for (name, server) in self.broker.servers() {
+            members.push(member(name, server.pid().await, server.port(), server.log_path())?);
         }
         Ok(members)
     }
@@ -92,11 +108,23 @@ impl Servers {
             redis.restart().await?;
             mended = true;
         }
+        for (name, server) in self.broker.servers() {
+            if let Some(status) = server.ended().await? {
+                say(name, &format!("it ended ({status}): starting it again"));
+                server.restart().await?;
+                say(name, "started again");
+                mended = true;
+            }
+        }
         Ok(mended)
     }
 
-    /// Stops the private ones: Redis, then Postgres.
+    /// Stops the private ones: the broker, Redis, then Postgres.
     pub async fn stop(&self) -> Result<()> {
+        for (name, server) in self.broker.servers().into_iter().rev() {
+            server.stop().await?;
+            say(name, "stopped");
+        }
         if let Some(redis) = &self.redis {
             redis.stop().await?;
             say("redis", "stopped");
@@ -118,7 +146,27 @@ fn remove_data(place: &Place, up: &Up) -> Result<()> {
             place.remove_server_home(name)?;
         }
     }
-    Ok(())
+    broker::HOMES.iter().try_for_each(|(_, name)| place.remove_server_home(name))
+}
+
+/// Removes what an earlier `up` with another source left: its slot, which would hold back the log for ever, and its broker's data,
+/// which would lack what happens meanwhile. A Postgres that was given is left alone: its slots may be somebody's.
+async fn forget_other_sources(place: &Place, postgres: &Postgres, source: Source) -> Result<()> {
+    for (_, name) in broker::HOMES.into_iter().filter(|(of, _)| *of != source) {
+        place.remove_server_home(name)?;
+    }
+    let mut connection = postgres.connect(DATABASE).await?;
+    for other in Source::ALL.into_iter().filter(|other| *other != source) {
+        let dropped = sqlx::query("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1")
+            .bind(other.slot())
+            .execute(&mut connection)
+            .await
+            .with_context(|| format!("dropping the slot {}", other.slot()))?;
+        if dropped.rows_affected() > 0 {
+            say("postgres", &format!("dropped the slot {}: nothing reads from it any more", other.slot()));
+        }
+    }
+    connection.close().await.context("closing a connection to Postgres")
 }
 
 async fn private_postgres(place: &Place) -> Result<(Postgres, Urls)> {

@@ -46,6 +46,7 @@ impl<'a> Supervisor<'a> {
     pub async fn start(place: &'a Place, mut state: State, servers: Servers, programs: Programs) -> Result<Self> {
         state.postgres = Some(servers.postgres_urls().clone());
         state.redis = Some(servers.redis_urls().clone());
+        (state.source, state.broker) = (Some(servers.broker().source()), servers.broker().address());
         let keepers = programs.kept.iter().cloned().map(Keeper::start).collect::<Result<_>>()?;
         let members = servers.members().await?;
         let server_logs = members.iter().map(|member| (member.name.clone(), Tail::from_start(&member.log))).collect();

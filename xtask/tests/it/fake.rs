@@ -1,4 +1,4 @@
-//! Programs that pretend: they answer every request with 200, or end at once.
+//! Programs that pretend: they say what they were told of the source, answer every request with 200, or end at once.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,11 @@ use tokio::net::TcpListener;
 /// Set where this test program plays one of ours: the name of the variable with its address.
 const ADDRESS_IN: &str = "XTASK_FAKE_ADDRESS_IN";
 
-/// Writes the three programs into a new directory in `scratch`. If `broken` names one, that one only complains and ends.
+/// Variables that are said if they are set.
+const SAID: [&str; 5] =
+    ["FRESHLINE_SOURCE", "FRESHLINE_NATS_URL", "FRESHLINE_NATS_PASSWORD", "FRESHLINE_RELAY_SLOT", "FRESHLINE_KAFKA_TOPICS"];
+
+/// Writes the programs into a new directory in `scratch`. If `broken` names one, that one only complains and ends.
 pub fn programs(scratch: &Path, broken: Option<&str>) -> PathBuf {
     let directory = scratch.join("programs");
     fs::create_dir(&directory).expect("a new directory");
@@ -18,6 +22,7 @@ pub fn programs(scratch: &Path, broken: Option<&str>) -> PathBuf {
     for (name, variable) in [
         ("freshline-api", Some("FRESHLINE_API_ADDRESS")),
         ("freshline-invalidator", Some("FRESHLINE_INVALIDATOR_ADDRESS")),
+        ("freshline-relay", Some("FRESHLINE_RELAY_ADDRESS")),
         ("freshline-warmer", None),
     ] {
         let body = match variable {
@@ -39,6 +44,11 @@ async fn serves() {
     let address = std::env::var(variable).expect("an address");
     let listener = TcpListener::bind(&address).await.expect("a free address");
     println!("listening on {address}");
+    for name in SAID {
+        if let Ok(value) = std::env::var(name) {
+            println!("{name}={value}");
+        }
+    }
     loop {
         let (mut client, _) = listener.accept().await.expect("a connection");
         let mut request = [0; 4096];

@@ -164,6 +164,68 @@ async fn a_second_up_finds_its_data_and_ports_again_and_a_fresh_one_does_not() {
     }
 }
 
+/// The names of the slots in this place's Postgres.
+async fn slots(place: &Place) -> Vec<String> {
+    let mut connection = superuser(place).await;
+    let slots = sqlx::query_scalar("select slot_name::text from pg_replication_slots").fetch_all(&mut connection).await;
+    connection.close().await.expect("a clean end");
+    slots.expect("an answer")
+}
+
+async fn superuser(place: &Place) -> PgConnection {
+    let status = place.status();
+    PgConnection::connect(status["postgres"]["superuser"].as_str().expect("a URL")).await.expect("a connection")
+}
+
+#[tokio::test]
+async fn nats_is_up_with_the_relay_where_it_is_the_source_and_goes_with_its_slot_where_it_is_not() {
+    let place = Place::new(None);
+    let mut up = place.up(&["--source", "nats"]).await;
+    let first = place.status();
+    assert_eq!(first["source"], "nats");
+    let url = first["broker"].as_str().expect("a URL").to_owned();
+    let (login, server) = url.split_once('@').expect("a URL with a login");
+    let password = login.rsplit(':').next().expect("a password");
+    for told in ["SOURCE=nats", &format!("NATS_URL=nats://{server}"), &format!("NATS_PASSWORD={password}"), "RELAY_SLOT="] {
+        up.line(&format!("relay       | FRESHLINE_{told}")).await;
+    }
+    up.line("invalidator | FRESHLINE_SOURCE=nats").await;
+    let before = place.pid("nats").expect("it runs");
+    kill(before);
+    up.line("nats        | it ended").await;
+    until("another process serves", async || place.pid("nats").is_some_and(|pid| pid != before)).await;
+    let mut connection = superuser(&place).await;
+    let slot = "select pg_create_logical_replication_slot('freshline_relay', 'pgoutput')";
+    sqlx::raw_sql(slot).execute(&mut connection).await.expect("as the relay does");
+    connection.close().await.expect("a clean end");
+    up.stop(PATIENCE).await.expect("it stops");
+    assert!(place.path().join("home/nats").exists(), "its data stays");
+
+    let mut up = place.up(&["--source", "nats"]).await;
+    assert_eq!((place.status()["broker"].as_str(), slots(&place).await), (Some(url.as_str()), vec!["freshline_relay".to_owned()]));
+    up.stop(PATIENCE).await.expect("it stops");
+    let _up = place.up(&[]).await;
+    assert_eq!(slots(&place).await, Vec::<String>::new(), "nobody reads what the relay read");
+    assert!(!place.path().join("home/nats").exists(), "what it holds would lack what happens now");
+}
+
+#[tokio::test]
+async fn kafka_is_up_with_debezium_where_it_is_the_source_and_what_dies_of_it_is_started_again() {
+    let place = Place::new(None);
+    let mut up = place.up(&["--source", "kafka"]).await;
+    up.line("invalidator | FRESHLINE_KAFKA_TOPICS=freshline.all").await;
+    assert_eq!(slots(&place).await, ["freshline_debezium"]);
+    for name in ["kafka", "connect"] {
+        let before = place.pid(name).expect("it runs");
+        kill(before);
+        up.line_within(PATIENCE, &format!("{name:11} | started again")).await;
+        until("another process has its name", async || place.pid(name).is_some_and(|pid| pid != before)).await;
+    }
+    let pids = place.pids();
+    up.stop(PATIENCE).await.expect("it stops");
+    assert!(!pids.iter().any(|pid| is_alive(*pid)), "something is left of {pids:?}");
+}
+
 #[tokio::test]
 async fn a_detached_up_returns_when_ready_keeps_a_second_one_out_and_is_taken_down() {
     let place = Place::new(None);

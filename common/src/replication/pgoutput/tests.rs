@@ -235,8 +235,8 @@ fn means(table: &Relation, sent: &Sent, event: Option<&Event>) -> bool {
             **prefix == **named && **content == **held
         }
         (Sent::Message { transactional: false, .. } | Sent::Type { .. } | Sent::Origin { .. } | Sent::Relation(_), None) => true,
-        (Sent::Begin { xid }, Some(Event::Begin { xid: begun })) => begun.0 == *xid,
-        (Sent::Commit { end }, Some(Event::Commit { end: ended })) => ended.get() == *end,
+        (Sent::Begin { xid }, Some(Event::Begin { xid: begun, .. })) => begun.0 == *xid,
+        (Sent::Commit { end }, Some(Event::Commit { end: ended, .. })) => ended.get() == *end,
         _ => false,
     }
 }
@@ -267,7 +267,7 @@ fn held(event: &Event) -> usize {
         Event::Row(change) => values(&change.before) + values(&change.after),
         Event::Truncate { relations } => relations.len(),
         Event::Message { prefix, content } => prefix.len() + content.len(),
-        Event::Begin { .. } | Event::Commit { .. } | Event::Reached { .. } => 0,
+        Event::Begin { .. } | Event::Commit { .. } | Event::Reached { .. } | Event::Hole { .. } => 0,
     }
 }
 

@@ -71,7 +71,7 @@ async fn a_savepoint_s_rows_come_under_the_top_transaction() {
         sqlx::query_scalar("select pg_current_xact_id()::xid::text").fetch_one(&mut *transaction).await.expect("an xid");
     transaction.commit().await.expect("a commit");
     let events = stream.seen(&t).await;
-    let Event::Begin { xid } = events[0] else { panic!("{events:?}") };
+    let Event::Begin { xid, .. } = events[0] else { panic!("{events:?}") };
     assert_eq!(xid, NarrowXid(top.parse().expect("a number")));
     assert_ne!(t.value::<String>("select xmin::text from saved where id = 1").await, top, "row 1 carries the savepoint's own id");
     assert_eq!(rows(events).iter().map(told).collect::<Vec<_>>(), ["Insert saved - 1", "Insert saved - 3"]);

@@ -197,7 +197,8 @@ async fn a_batch_takes_what_is_there_within_its_limits() {
     t.sql("insert into counted select g, repeat('x', 1000) from generate_series(1, 1000) g").await;
     let mut rows = 0;
     while rows < 1000 {
-        let mut events = vec![Event::Reached { position: freshline::coherence::Lsn::ZERO }];
+        let mut events =
+            vec![Event::Reached { position: freshline::coherence::Lsn::ZERO, place: freshline::change::Place::default() }];
         stream.stream.next_batch(&mut events, BatchLimits { events_max: 7, bytes_max: 3000 }).await.expect("events");
         assert!((2..=8).contains(&events.len()), "{} events", events.len() - 1);
         let taken = events.iter().filter(|event| matches!(event, Event::Row(_))).count();

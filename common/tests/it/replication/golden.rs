@@ -227,11 +227,11 @@ fn meaning(messages: &[Bytes]) -> Vec<String> {
 
 fn event_meaning(event: &Event) -> String {
     match event {
-        Event::Begin { xid } => {
+        Event::Begin { xid, .. } => {
             assert!(xid.0 >= 3, "{xid:?}");
             String::new()
         }
-        Event::Commit { end } => {
+        Event::Commit { end, .. } => {
             assert!(end.get() > 1 << 20, "{end}");
             String::new()
         }
@@ -245,7 +245,7 @@ fn event_meaning(event: &Event) -> String {
             format!(" {}", names.join(" "))
         }
         Event::Message { prefix, content } => format!(" {prefix} {content:?}"),
-        Event::Reached { .. } => panic!("no decoder says this"),
+        Event::Reached { .. } | Event::Hole { .. } => panic!("no decoder says this"),
     }
 }
 

@@ -33,7 +33,7 @@ async fn an_idle_stream_reaches_what_is_not_published() {
             .await;
         let written = flushed(&t).await;
         let events =
-            stream.until("the position", |event| matches!(event, Event::Reached { position } if *position >= written)).await;
+            stream.until("the position", |event| matches!(event, Event::Reached { position, .. } if *position >= written)).await;
         assert!(events.iter().all(|event| matches!(event, Event::Reached { .. })), "{events:?}");
         assert!(stream.stream.position() >= written);
     }
@@ -62,11 +62,11 @@ async fn no_position_is_reached_before_the_commits_below_it_are_delivered() {
     while commits < 400 {
         for event in stream.batch().await.expect("events") {
             match event {
-                Event::Commit { end } => {
+                Event::Commit { end, .. } => {
                     assert!(end > position, "a commit that ends at {end} came after position {position} was reached");
                     (position, commits) = (end, commits + 1);
                 }
-                Event::Reached { position: next } => {
+                Event::Reached { position: next, .. } => {
                     assert!(next > position, "position {next} was reached after {position}");
                     (position, reached) = (next, reached + 1);
                 }
@@ -109,7 +109,7 @@ async fn nothing_is_acknowledged_unasked() {
     for _ in 0..3 {
         t.sql("select pg_logical_emit_message(false, '', '')").await;
         let next = flushed(&t).await;
-        stream.until("the position", |event| matches!(event, Event::Reached { position } if *position >= next)).await;
+        stream.until("the position", |event| matches!(event, Event::Reached { position, .. } if *position >= next)).await;
     }
     let told = "select coalesce(greatest(write_lsn, flush_lsn, replay_lsn), '0/0')::text from pg_stat_replication r
                 join pg_replication_slots s on s.active_pid = r.pid where database = current_database()";
@@ -173,7 +173,7 @@ async fn a_position_reached_may_be_acknowledged_without_losing_a_commit() {
     for id in 1..=20 {
         t.sql("select pg_logical_emit_message(false, '', '')").await;
         let written = flushed(&t).await;
-        let reached = |event: &Event| matches!(event, Event::Reached { position } if *position >= written);
+        let reached = |event: &Event| matches!(event, Event::Reached { position, .. } if *position >= written);
         stream.until("the position", reached).await;
         let acknowledged = stream.stream.position();
         stream.stream.acknowledge(acknowledged);

@@ -7,7 +7,7 @@ use super::{publish, settings, settings_at};
 
 async fn findings(t: &Stage) -> Vec<Finding> {
     let mut connection = t.pool().acquire().await.expect("a connection");
-    preflight(&mut connection, &settings(t)).await.expect("an answer")
+    preflight(&mut connection, &settings(t), None).await.expect("an answer")
 }
 
 fn has(findings: &[Finding], problem: &str, remedy: &str) -> bool {
@@ -46,7 +46,7 @@ async fn a_role_that_may_not_replicate_is_found() {
     let (_, server) = url.split_once('@').expect("a server");
     let settings = settings_at(&t, &format!("postgres://{role}:p@{server}"));
     let mut connection = sqlx::ConnectOptions::connect(&settings.server).await.expect("a connection");
-    let found = preflight(&mut connection, &settings).await.expect("an answer");
+    let found = preflight(&mut connection, &settings, None).await.expect("an answer");
     assert!(has(&found, "may not replicate", &format!("alter role \"{role}\" replication")), "{found:?}");
     sqlx::Connection::close(connection).await.expect("the end");
     t.sql(&format!("drop role {role}")).await;

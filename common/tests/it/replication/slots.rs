@@ -109,7 +109,7 @@ fn first_values(events: Vec<Event>, snapshot: &Snapshot) -> std::collections::BT
     let mut first = std::collections::BTreeMap::new();
     for event in events {
         match event {
-            Event::Begin { xid: NarrowXid(xid) } => {
+            Event::Begin { xid: NarrowXid(xid), .. } => {
                 let xid = NarrowXid(xid).widen(snapshot);
                 assert!(!snapshot.sees(xid), "{xid} is in {snapshot} and streamed all the same");
             }

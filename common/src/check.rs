@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use freshline::{
+use sqlx::{Connection, PgConnection};
+
+use crate::{
     fault::{Classified, Kind},
     replication::{ReplicationError, StreamSettings, preflight},
     rules::{LiveSchema, Rules, SchemaUnread},
 };
-use sqlx::{Connection, PgConnection};
 
-/// Why the invalidator does not start.
+/// Why changes cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
     /// The server could not be asked.
@@ -27,12 +28,15 @@ pub enum NotReady {
 }
 
 /// One thing to mend, and how.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    problem: String,
-    remedy: String,
+    /// What is wrong.
+    pub problem: String,
+    /// The statement or setting that mends it.
+    pub remedy: String,
 }
 
+/// Problems, one a line, as an error shows them.
 struct Listed<'a>(&'a [Problem]);
 
 impl fmt::Display for Listed<'_> {
@@ -72,43 +76,64 @@ fn is_for_good(sqlstate: Option<&str>) -> bool {
     sqlstate.is_some_and(|code| code.starts_with("28") || code.starts_with("3D"))
 }
 
-/// Looks at the server and its tables.
+/// Looks at the server and its tables, for the role of these settings.
 ///
 /// # Errors
 /// [`NotReady`], with all that has to be mended at once.
 pub async fn check(settings: &StreamSettings, rules: &Rules) -> Result<(), NotReady> {
+    let mut connection = connect(settings).await?;
+    let problems = problems(&mut connection, settings, rules, None).await?;
+    connection.close().await.map_err(NotReady::Unreachable)?;
+    if problems.is_empty() { Ok(()) } else { Err(NotReady::Findings(problems)) }
+}
+
+/// An SQL connection to the server of a stream, made within its deadline.
+///
+/// # Errors
+/// [`NotReady::Unreachable`].
+async fn connect(settings: &StreamSettings) -> Result<PgConnection, NotReady> {
     let connecting = PgConnection::connect_with(&settings.server);
     let connected = tokio::time::timeout(settings.answer_deadline, connecting).await;
-    let connected = connected.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())));
-    let mut connection = connected.map_err(NotReady::Unreachable)?;
-    let mut problems: Vec<Problem> = preflight(&mut connection, settings)
+    connected.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))).map_err(NotReady::Unreachable)
+}
+
+/// Everything that has to be mended before `role` can follow this stream; `None` for the connection's own role.
+///
+/// # Errors
+/// [`NotReady`] where it could not be looked at.
+pub async fn problems(
+    connection: &mut PgConnection,
+    settings: &StreamSettings,
+    rules: &Rules,
+    role: Option<&str>,
+) -> Result<Vec<Problem>, NotReady> {
+    let mut problems: Vec<Problem> = preflight(connection, settings, role)
         .await
         .map_err(NotReady::Settings)?
         .into_iter()
         .map(|finding| Problem { problem: finding.problem, remedy: finding.remedy })
         .collect();
-    if problems.is_empty() {
-        problems.extend(missing_function(&mut connection).await?);
-        let schema = LiveSchema::read(&mut connection, &settings.publication, rules).await.map_err(NotReady::Schema)?;
-        let findings = rules.validate(&schema).into_iter();
-        problems.extend(findings.map(|finding| Problem { problem: finding.to_string(), remedy: finding.remedy }));
-    }
-    connection.close().await.map_err(NotReady::Unreachable)?;
-    if problems.is_empty() { Ok(()) } else { Err(NotReady::Findings(problems)) }
+    problems.extend(missing_function(connection, role).await?);
+    let is_published = |schema: &LiveSchema| schema.publication.is_some_and(|publication| publication.every_operation);
+    let schema = LiveSchema::read(connection, &settings.publication, rules).await.map_err(NotReady::Schema)?;
+    // What is wrong with the publication itself has been told above.
+    let findings = rules.validate(&schema).into_iter().filter(|finding| finding.table.is_some() || is_published(&schema));
+    problems.extend(findings.map(|finding| Problem { problem: finding.to_string(), remedy: finding.remedy }));
+    Ok(problems)
 }
 
 /// The function that tells the source's identity.
-async fn missing_function(connection: &mut PgConnection) -> Result<Option<Problem>, NotReady> {
-    let statement = "select coalesce(has_function_privilege(to_regprocedure('freshline.source()'), 'execute')
-                            and has_schema_privilege('freshline', 'usage'), false)";
-    let may_call: bool = match sqlx::query_scalar(statement).fetch_one(connection).await {
+async fn missing_function(connection: &mut PgConnection, role: Option<&str>) -> Result<Option<Problem>, NotReady> {
+    let statement =
+        "select coalesce(has_function_privilege(coalesce($1, current_user), to_regprocedure('freshline.source()'), 'execute')
+                            and has_schema_privilege(coalesce($1, current_user), 'freshline', 'usage'), false)";
+    let may_call: bool = match sqlx::query_scalar(statement).bind(role).fetch_one(connection).await {
         Ok(may_call) => may_call,
         Err(sqlx::Error::Database(_)) => false, // no schema of that name
         Err(error) => return Err(NotReady::Unreachable(error)),
     };
     Ok((!may_call).then(|| Problem {
-        problem: "the function freshline.source() is missing, or this role may not call it".into(),
-        remedy: "apply the migrations; or grant usage on schema freshline to this role, and execute on function freshline.source()"
-            .into(),
+        problem: "the function freshline.source() is missing, or the invalidator's role may not call it".into(),
+        remedy: "apply the migrations; or grant usage on schema freshline to it, and execute on function freshline.source()".into(),
     }))
 }

@@ -1,0 +1,6 @@
+//! The brokers that can stand between Postgres and the invalidator: where they are, and how to get in.
+
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(feature = "nats")]
+pub mod nats;

@@ -1,0 +1,270 @@
+//! NATS JetStream: the settings that relay, invalidator and control command share, and a connection made of them.
+//!
+//! The stream is the relay's alone. Each message's `Nats-Msg-Id` tells its place in the log ([`MessageId`]), and names the message
+//! before it as the one that has to be the stream's last: what is stored is a gapless beginning of what the relay has to say,
+//! whichever publish got lost.
+
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    coherence::{Lsn, Source},
+    config::{Description, Optional, Reader, Setting},
+    fault::{Classified, Kind},
+};
+
+/// Where the servers are.
+const URL: Setting<Vec<String>> =
+    Setting::list("NATS_URL", "nats://127.0.0.1:4222", "The NATS servers; `tls://` for TLS.").or("nats://127.0.0.1:4222");
+const STREAM: Setting<String> =
+    Setting::namespace("NATS_STREAM", "The JetStream stream of the relay; its subjects begin with this name in small letters.")
+        .or("FRESHLINE");
+const USER: Optional<String> = Setting::namespace("NATS_USER", "The user to log in as, with a password.").optional();
+const PASSWORD: Optional<SecretString> = Setting::secret("NATS_PASSWORD", "That user's password.").optional();
+const TOKEN: Optional<SecretString> = Setting::secret("NATS_TOKEN", "A token to log in with.").optional();
+const NKEY: Optional<SecretString> = Setting::secret("NATS_NKEY", "The seed of an nkey to log in with.").optional();
+const CREDENTIALS: Optional<PathBuf> =
+    Setting::path("NATS_CREDENTIALS", "A credentials file (`.creds`: JWT and seed) to log in with.").optional();
+const TLS_CA: Optional<PathBuf> =
+    Setting::path("NATS_TLS_CA", "Certificates (PEM) to trust besides the system's. TLS is required where this is set.").optional();
+const TLS_CERT: Optional<PathBuf> = Setting::path("NATS_TLS_CERT", "Our own certificate (PEM), with its key.").optional();
+const TLS_KEY: Optional<PathBuf> = Setting::path("NATS_TLS_KEY", "The key (PEM) of our own certificate.").optional();
+
+/// How long a server may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where NATS is, which stream to use there, and how to get in.
+#[derive(Debug, Clone)]
+pub struct NatsSettings {
+    /// The servers.
+    pub url: Vec<String>,
+    /// The stream.
+    pub stream: String,
+    login: Login,
+    tls_ca: Option<PathBuf>,
+    tls_own: Option<(PathBuf, PathBuf)>,
+}
+
+#[derive(Debug, Clone)]
+enum Login {
+    None,
+    Password(String, SecretString),
+    Token(SecretString),
+    Nkey(SecretString),
+    Credentials(PathBuf),
+}
+
+impl NatsSettings {
+    /// What [`NatsSettings::read`] reads.
+    pub const SETTINGS: [Description; 10] = [
+        URL.describe(),
+        STREAM.describe(),
+        USER.describe(),
+        PASSWORD.describe(),
+        TOKEN.describe(),
+        NKEY.describe(),
+        CREDENTIALS.describe(),
+        TLS_CA.describe(),
+        TLS_CERT.describe(),
+        TLS_KEY.describe(),
+    ];
+
+    /// Reads them all; `None` where one has a fault, which the reader keeps.
+    pub fn read(read: &mut Reader<'_>) -> Option<Self> {
+        let (url, stream) = (read.get(&URL), read.get(&STREAM));
+        let (user, password, token) = (read.optional(&USER), read.optional(&PASSWORD), read.optional(&TOKEN));
+        let (nkey, credentials) = (read.optional(&NKEY), read.optional(&CREDENTIALS));
+        let (tls_ca, cert, key) = (read.optional(&TLS_CA), read.optional(&TLS_CERT), read.optional(&TLS_KEY));
+        let mut logins = Vec::new();
+        match (user?, password?) {
+            (Some(user), Some(password)) => logins.push(Login::Password(user, password)),
+            (None, None) => {}
+            (Some(_), None) => return read.fault(&PASSWORD.describe(), "is missing, and there is a user"),
+            (None, Some(_)) => return read.fault(&USER.describe(), "is missing, and there is a password"),
+        }
+        logins.extend(token?.map(Login::Token));
+        logins.extend(nkey?.map(Login::Nkey));
+        logins.extend(credentials?.map(Login::Credentials));
+        let tls_own = match (cert?, key?) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) => return read.fault(&TLS_KEY.describe(), "is missing, and there is a certificate"),
+            (None, Some(_)) => return read.fault(&TLS_CERT.describe(), "is missing, and there is a key"),
+        };
+        if logins.len() > 1 {
+            return read.fault(&USER.describe(), "is one of several ways to log in: set only one");
+        }
+        let login = logins.pop().unwrap_or(Login::None);
+        Some(Self { url: url?, stream: stream?, login, tls_ca: tls_ca?, tls_own })
+    }
+
+    /// The subjects of the stream: all that begin with its name, in small letters.
+    pub fn subject(&self, end: &str) -> String {
+        format!("{}.{end}", self.stream.to_ascii_lowercase())
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`NatsRefusal`].
+    pub async fn connect(&self, name: &str) -> Result<Connection, NatsRefusal> {
+        let lost = CancellationToken::new();
+        let options = self.options().await?.name(name).request_timeout(Some(ANSWER_WITHIN)).connection_timeout(ANSWER_WITHIN);
+        let told = lost.clone();
+        let options = options.event_callback(move |event| {
+            if matches!(event, Event::Disconnected | Event::Closed) {
+                told.cancel();
+            }
+            std::future::ready(())
+        });
+        let connected = options.connect(&self.url[..]).await;
+        let client = connected.map_err(|cause| NatsRefusal::Connect { url: self.url.join(","), cause })?;
+        Ok(Connection { client, lost })
+    }
+
+    async fn options(&self) -> Result<ConnectOptions, NatsRefusal> {
+        let options = ConnectOptions::new();
+        let options = match &self.login {
+            Login::None => options,
+            Login::Password(user, password) => options.user_and_password(user.clone(), password.expose_secret().to_owned()),
+            Login::Token(token) => options.token(token.expose_secret().to_owned()),
+            Login::Nkey(seed) => options.nkey(seed.expose_secret().to_owned()),
+            Login::Credentials(path) => {
+                let read = options.credentials_file(path).await;
+                read.map_err(|cause| NatsRefusal::Credentials { path: path.clone(), cause })?
+            }
+        };
+        let options = match &self.tls_ca {
+            Some(ca) => options.add_root_certificates(ca.clone()).require_tls(true),
+            None => options,
+        };
+        Ok(match &self.tls_own {
+            Some((cert, key)) => options.add_client_certificate(cert.clone(), key.clone()),
+            None => options,
+        })
+    }
+}
+
+/// A connection. The client connects again behind our back; what it finds then may be another server, or an older copy of the
+/// stream, whose sequence numbers mean other messages. So whoever reads or writes in order ends with the first connection.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The client.
+    pub client: Client,
+    /// Cancelled when the connection is lost for the first time.
+    pub lost: CancellationToken,
+}
+
+/// Why there is no connection to NATS.
+#[derive(Debug, thiserror::Error)]
+pub enum NatsRefusal {
+    /// The file cannot be read, or holds no credentials.
+    #[error("{} cannot be used to log in to NATS", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// No server let us in.
+    #[error("no connection to NATS at {url}")]
+    Connect {
+        /// Where it was tried.
+        url: String,
+        /// Why.
+        #[source]
+        cause: async_nats::ConnectError,
+    },
+}
+
+impl Classified for NatsRefusal {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Credentials { .. } => Kind::Permanent,
+            Self::Connect { cause, .. } => match cause.kind() {
+                ConnectErrorKind::ServerParse | ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                    Kind::Permanent
+                }
+                _ => Kind::Transient,
+            },
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Credentials { .. } => Some("write the path of a credentials file into FRESHLINE_NATS_CREDENTIALS".to_owned()),
+            Self::Connect { .. } => Some(
+                "check FRESHLINE_NATS_URL, that a server with JetStream listens there, and the FRESHLINE_NATS_… settings to log in with"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// The header that carries the key of a message's row, as JSON.
+pub const KEY_HEADER: &str = "Freshline-Key";
+
+/// The place of a message in the log, which its `Nats-Msg-Id` is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageId {
+    /// The history that it is of.
+    pub history: Source,
+    /// Of a transaction's message where its commit record begins; of a heartbeat its position.
+    pub position: Lsn,
+    /// Its number in the transaction, from 1; 0 for what is in none.
+    pub ordinal: u64,
+}
+
+impl MessageId {
+    /// Where it stands among those of one history.
+    pub fn place(&self) -> (Lsn, u64) {
+        (self.position, self.ordinal)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.history, self.position, self.ordinal)
+    }
+}
+
+/// A text that is not the id of a message of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the id of a message of the relay's")]
+pub struct NotOurs(String);
+
+impl FromStr for MessageId {
+    type Err = NotOurs;
+
+    /// What follows a third colon is not looked at.
+    fn from_str(text: &str) -> Result<Self, NotOurs> {
+        let parse = || {
+            let mut parts = text.split(':');
+            Some(Self {
+                history: parts.next()?.parse().ok()?,
+                position: parts.next()?.parse().ok()?,
+                ordinal: parts.next()?.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| NotOurs(text.chars().take(120).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        let text = "7412345678901234567/1/1763719200000000:0/16B3748:12";
+        assert_eq!(text.parse::<MessageId>().map(|id| id.to_string()).as_deref(), Ok(text));
+        assert_eq!(format!("{text}:hole").parse::<MessageId>(), text.parse());
+        for wrong in ["", "x", "7/1/1:0/1", "7/1/1:0/1:x", "7/1:0/1:2"] {
+            assert!(wrong.parse::<MessageId>().is_err(), "{wrong:?} was taken for an id");
+        }
+    }
+}

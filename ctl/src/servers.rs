@@ -1,0 +1,189 @@
+//! The servers that are looked at, each reached within a deadline, and what is said where one is away.
+
+use std::{io, time::Duration};
+
+use freshline::{
+    check::NotReady,
+    coherence::{Link, LinkError, Stripes},
+    dead_letters::DeadLetterError,
+    fault::{Classified, Kind},
+    replication::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS},
+    rules::{Rules, RulesUnread, SchemaUnread, TableName},
+    telemetry::chain,
+};
+use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
+
+use crate::config::Config;
+
+/// How long a server may take to answer one question.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is looked at.
+#[derive(Debug)]
+pub struct Servers {
+    pub config: Config,
+    pub rules: Rules,
+    redis: redis::Client,
+}
+
+/// Why something could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("Redis at {address} cannot be asked")]
+    Redis { address: String, source: LinkError },
+    #[error("Postgres at {address} cannot be asked")]
+    Postgres { address: String, source: sqlx::Error },
+    #[error("Postgres at {address} cannot be checked")]
+    Check { address: String, source: NotReady },
+    #[error("the tables of the rules cannot be looked at")]
+    Schema(#[source] SchemaUnread),
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
+    #[error("FRESHLINE_REDIS_URL cannot be used")]
+    RedisUrl(#[source] redis::RedisError),
+    #[error("FRESHLINE_SLOT cannot be used")]
+    Slot(#[source] SlotNameSyntax),
+    #[error(transparent)]
+    Rules(#[from] RulesUnread),
+    #[error("no rule is about table {0}")]
+    NoRules(String),
+    #[error("the output cannot be written")]
+    Output(#[from] io::Error),
+    #[error("the answer has no JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("the runtime cannot be started")]
+    Runtime(#[source] io::Error),
+}
+
+impl Classified for Trouble {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Redis { source, .. } => source.kind(),
+            Self::Postgres { .. } => Kind::Transient,
+            Self::Check { source, .. } => source.kind(),
+            Self::Schema(source) => source.kind(),
+            Self::DeadLetters(source) => source.kind(),
+            Self::Rules(source) => source.kind(),
+            Self::RedisUrl(_) | Self::Slot(_) | Self::NoRules(_) => Kind::Permanent,
+            Self::Output(_) | Self::Runtime(_) => Kind::Transient,
+            Self::Json(_) => Kind::Bug,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Redis { source, .. } => {
+                source.remedy().or_else(|| Some("start it, or name the right one in FRESHLINE_REDIS_URL".into()))
+            }
+            Self::Postgres { source: sqlx::Error::Database(refused), .. } if refused.code().is_some_and(|code| code == "42501") => {
+                Some("name a role in FRESHLINE_DATABASE_URL that may look: the tables' owner".into())
+            }
+            Self::Postgres { .. } => Some("start it, or name the right one in FRESHLINE_DATABASE_URL".into()),
+            Self::Check { source, .. } => {
+                source.remedy().or_else(|| Some("start it, or name the right one in FRESHLINE_DATABASE_URL".into()))
+            }
+            Self::Schema(source) => source.remedy(),
+            Self::DeadLetters(source) => {
+                source.remedy().or_else(|| Some("start Postgres, or name the right one in FRESHLINE_DATABASE_URL".into()))
+            }
+            Self::Rules(source) => source.remedy(),
+            Self::NoRules(_) => Some("write it as schema.table, such as public.products, as the rules do".into()),
+            Self::RedisUrl(_) | Self::Slot(_) | Self::Output(_) | Self::Json(_) | Self::Runtime(_) => None,
+        }
+    }
+}
+
+impl Trouble {
+    /// It, its causes and its remedy, in one line.
+    pub fn told(&self) -> String {
+        let remedy = self.remedy().map(|remedy| format!("; remedy: {remedy}")).unwrap_or_default();
+        format!("{}{remedy}", chain(self))
+    }
+}
+
+impl Servers {
+    /// The servers of this configuration. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// For settings that cannot be used together, or a rules file that cannot be read.
+    pub fn new(config: Config) -> Result<Self, Trouble> {
+        let rules = match &config.rules {
+            Some(path) => Rules::read(path)?,
+            None => {
+                freshline::catalog::rules().map_err(|source| RulesUnread::Faults { path: "the catalogue's own".into(), source })?
+            }
+        };
+        let redis = redis::Client::open(config.redis_url.connection_info()).map_err(Trouble::RedisUrl)?;
+        Ok(Self { config, rules, redis })
+    }
+
+    /// How names are laid out in Redis.
+    pub fn stripes(&self) -> &Stripes {
+        &self.config.stripes
+    }
+
+    /// A client of Redis that has not connected.
+    pub fn redis_client(&self) -> redis::Client {
+        self.redis.clone()
+    }
+
+    /// A link to Redis.
+    ///
+    /// # Errors
+    /// [`Trouble::Redis`].
+    pub async fn redis(&self) -> Result<Link, Trouble> {
+        self.redis_patient(ANSWER_WITHIN).await
+    }
+
+    /// A link to Redis, each answer of which may take as long as this.
+    ///
+    /// # Errors
+    /// [`Trouble::Redis`].
+    pub async fn redis_patient(&self, deadline: Duration) -> Result<Link, Trouble> {
+        Link::connect(&self.redis, deadline).await.map_err(|source| self.no_redis(source))
+    }
+
+    /// What to say of Redis where a call to it failed.
+    pub fn no_redis(&self, source: LinkError) -> Trouble {
+        Trouble::Redis { address: self.config.redis_url.to_string(), source }
+    }
+
+    /// A connection to Postgres, which prints values as the stream does.
+    ///
+    /// # Errors
+    /// [`Trouble::Postgres`].
+    pub async fn postgres(&self) -> Result<PgConnection, Trouble> {
+        let options = self.config.database_url.connect_options().application_name("freshline").options(TEXT_SETTINGS);
+        self.asked(PgConnection::connect_with(&options)).await
+    }
+
+    /// The answer of Postgres, within the deadline.
+    ///
+    /// # Errors
+    /// [`Trouble::Postgres`].
+    pub async fn asked<T>(&self, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Trouble> {
+        let answer = timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())));
+        answer.map_err(|source| Trouble::Postgres { address: self.config.database_url.to_string(), source })
+    }
+
+    /// The stream that the invalidator follows.
+    ///
+    /// # Errors
+    /// [`Trouble::Slot`].
+    pub fn stream(&self) -> Result<StreamSettings, Trouble> {
+        let slot = SlotName::new(&self.config.slot).map_err(Trouble::Slot)?;
+        let server = self.config.database_url.connect_options().application_name("freshline-invalidator");
+        Ok(StreamSettings { answer_deadline: ANSWER_WITHIN, ..StreamSettings::new(server, slot, &self.config.publication) })
+    }
+
+    /// A table that has rules.
+    ///
+    /// # Errors
+    /// [`Trouble::NoRules`].
+    pub fn table(&self, name: &str) -> Result<&TableName, Trouble> {
+        let wanted = TableName::parse(name);
+        let found = self.rules.tables().find(|table| Some(*table) == wanted.as_ref());
+        found.ok_or_else(|| Trouble::NoRules(name.to_owned()))
+    }
+}

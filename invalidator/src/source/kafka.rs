@@ -1,0 +1,123 @@
+//! Kafka: the topics that Debezium, or our relay, writes. One consumer has all partitions while it has the turn.
+//!
+//! One topic with one partition and everything in it (changes, BEGIN, END, messages) has the order of the commits: exact ends, images,
+//! and a position with each. With more partitions, or without BEGIN and END, changes come without their ends: they are removed and
+//! not replaced, and the position is that of the last marker that has come to every partition.
+
+mod error;
+mod log;
+mod markers;
+mod offsets;
+mod pump;
+
+use freshline::{
+    broker::kafka::KafkaAddress,
+    change::{Beginning, Event, Place},
+    coherence,
+    dead_letters::DeadLetters,
+    envelope::Numerics,
+    rules::TableName,
+};
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+pub use self::error::KafkaFailed;
+use self::{log::Log, markers::Markers, pump::Pump};
+use super::{Connected, Source, Stream, decoder::Decoder, turn::Turn};
+
+/// Batches decoded and not yet taken. Full: nothing is read, and Kafka keeps the log.
+const BATCHES_IN_FLIGHT_MAX: usize = 4;
+
+/// What to consume, and who does.
+#[derive(Debug, Clone)]
+pub struct KafkaSettings {
+    /// How to reach it.
+    pub address: KafkaAddress,
+    /// The topics: all of a connector's, or the one into which they are routed.
+    pub topics: Vec<String>,
+    /// Under which name the offsets are kept.
+    pub group: String,
+    /// How the connector writes `numeric`.
+    pub numerics: Numerics,
+    /// The tables that have rules.
+    pub tables: Vec<TableName>,
+}
+
+/// The topics of a connector or of our relay.
+#[derive(Debug)]
+pub struct Kafka {
+    settings: KafkaSettings,
+    database: PgConnectOptions,
+}
+
+/// What a task reads, in order.
+#[derive(Debug)]
+pub struct KafkaStream {
+    batches: mpsc::Receiver<Vec<Event>>,
+    acknowledged: watch::Sender<Place>,
+    task: Option<AbortOnDropHandle<KafkaFailed>>,
+}
+
+impl Kafka {
+    /// These topics, and the primary that their changes come from.
+    pub fn new(settings: KafkaSettings, database: PgConnectOptions) -> Self {
+        Self { settings, database }
+    }
+}
+
+impl Source for Kafka {
+    type Stream = KafkaStream;
+    type Error = KafkaFailed;
+
+    async fn connect(&mut self, history: coherence::Source) -> Result<Connected<KafkaStream>, KafkaFailed> {
+        let KafkaSettings { address, topics, group, numerics, tables } = self.settings.clone();
+        let mut turn = Turn::take(self.database.clone(), &group).await?;
+        let relations = turn.relations().await?;
+        let log = Log::open(&address, &group, topics, history).await?;
+        let start = log.start().await?;
+        log.assign(&start.offsets)?;
+        let mut markers = Markers::new(history, log.partitions().len());
+        let messages = markers.next();
+        turn.emit(&messages).await?;
+        markers.written(&messages);
+        // After the place was fixed where the log is read from, and after the marker was committed behind which it counts.
+        let look = turn.look().await?;
+        if look.source != history {
+            return Err(KafkaFailed::SourceChanged { from: history, to: look.source });
+        }
+        let has_hole = !start.holes.is_empty();
+        let begins_after = if has_hole { vec![Beginning::Over(look.snapshot.xmax())] } else { Vec::new() };
+        let place = format!("offsets {:?} of {} partitions", start.offsets, start.offsets.len());
+        let decoder = Decoder::new(relations, numerics, tables);
+        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
+        let (acknowledged, told) = watch::channel(Place::default());
+        let dead_letters = DeadLetters::new(self.database.clone());
+        let pump = Pump::new(turn, log, (markers, decoder), dead_letters, (history, has_hole));
+        let task = Some(AbortOnDropHandle::new(tokio::spawn(pump.run(sender, told))));
+        Ok(Connected { stream: KafkaStream { batches, acknowledged, task }, place, start: None, begins_after })
+    }
+}
+
+impl Stream for KafkaStream {
+    type Error = KafkaFailed;
+
+    async fn next_batch(&mut self, events: &mut Vec<Event>) -> Result<(), KafkaFailed> {
+        if let Some(mut batch) = self.batches.recv().await {
+            events.append(&mut batch);
+            return Ok(());
+        }
+        match &mut self.task {
+            Some(task) => {
+                let ended = task.await;
+                self.task = None;
+                Err(ended.unwrap_or(KafkaFailed::Ended))
+            }
+            None => Err(KafkaFailed::Ended),
+        }
+    }
+
+    fn acknowledge(&mut self, place: Place) {
+        self.acknowledged.send_replace(place);
+    }
+}

@@ -1,0 +1,303 @@
+//! The task that reads: batch, look at the primary, decode, hand on; markers meanwhile, and acknowledgements back.
+
+use std::time::Duration;
+
+use freshline::{
+    change::{Event, Place},
+    coherence::{self, Lsn},
+    dead_letters::{DeadLetters, Letter},
+    envelope::{Now, Poison, Reason, Record, decode},
+};
+use rdkafka::{Message, message::BorrowedMessage};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{info, warn};
+
+use super::{
+    error::KafkaFailed,
+    log::Log,
+    markers::{Arrived, Markers},
+    offsets::Offsets,
+};
+use crate::source::{
+    decoder::{Decoder, Taken},
+    turn::{Look, Turn},
+};
+
+/// How often a marker is written: protocol.md asks for four publications a second at least.
+const MARKED_EVERY: Duration = Duration::from_millis(250);
+
+/// After so many markers of which none has come to some partition it is told: none of them ever may.
+const TOLD_AFTER: u64 = 120;
+
+/// How often the topics are counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(5);
+
+/// Everything that one session holds.
+pub struct Pump {
+    turn: Turn,
+    log: Log,
+    state: State,
+}
+
+/// What is known of the log, as far as it was read.
+struct State {
+    history: coherence::Source,
+    markers: Markers,
+    decoder: Decoder,
+    dead_letters: DeadLetters,
+    offsets: Offsets,
+    /// Read so far, by partition; and where all that was read had been ended.
+    read: Vec<Option<i64>>,
+    ended: Vec<Option<i64>>,
+    batch: u64,
+    /// What comes before the first marker everywhere may be of another history: it is not applied.
+    is_skipping: bool,
+    position: Option<Lsn>,
+}
+
+/// Takes the ends for bounds. With several partitions an END may come before rows of its transaction that lie in others: it proves no
+/// position, and no entry.
+fn loosen(events: &mut [Event], bound: Lsn) {
+    for event in events {
+        if let Event::Commit { end, is_exact, .. } = event {
+            (*end, *is_exact) = (bound.max(*end), false);
+        }
+    }
+}
+
+impl Pump {
+    /// A pump of what is assigned to this log. It skips what comes before the first marker where that may be of another history.
+    pub fn new(
+        turn: Turn,
+        log: Log,
+        (markers, decoder): (Markers, Decoder),
+        dead_letters: DeadLetters,
+        (history, is_skipping): (coherence::Source, bool),
+    ) -> Self {
+        let (read, ended) = (vec![None; log.partitions().len()], vec![None; log.partitions().len()]);
+        let (offsets, batch, position) = (Offsets::default(), 0, None);
+        let state = State { history, markers, decoder, dead_letters, offsets, read, ended, batch, is_skipping, position };
+        Self { turn, log, state }
+    }
+
+    /// Runs until it fails, or nobody takes what it reads.
+    pub async fn run(mut self, batches: mpsc::Sender<Vec<Event>>, mut acknowledged: watch::Receiver<Place>) -> KafkaFailed {
+        match self.keep_reading(batches, &mut acknowledged).await {
+            Ok(()) => KafkaFailed::Ended,
+            Err(error) => error,
+        }
+    }
+
+    async fn keep_reading(
+        &mut self,
+        batches: mpsc::Sender<Vec<Event>>,
+        acknowledged: &mut watch::Receiver<Place>,
+    ) -> Result<(), KafkaFailed> {
+        let Self { turn, log, state } = self;
+        let (mut mark, mut marked) = (interval(MARKED_EVERY), 0);
+        mark.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let counted_later = || async {
+            tokio::time::sleep(COUNTED_EVERY).await;
+            log.counted().await
+        };
+        let mut counting = Box::pin(counted_later());
+        loop {
+            tokio::select! {
+                batch = log.batch() => {
+                    let events = state.decode(turn, log, &batch?).await?;
+                    if !events.is_empty() && batches.send(events).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                _ = mark.tick() => {
+                    let messages = state.markers.next();
+                    turn.emit(&messages).await?;
+                    state.markers.written(&messages);
+                    marked += 1;
+                    if marked == TOLD_AFTER {
+                        state.tell_lacking(log);
+                    }
+                }
+                counted = &mut counting => {
+                    state.compare(counted)?;
+                    counting = Box::pin(counted_later());
+                }
+                Ok(()) = acknowledged.changed() => {
+                    let place = *acknowledged.borrow_and_update();
+                    if let Some(next) = state.offsets.acknowledged(place) {
+                        log.commit(&next)?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    /// A batch's events. What the primary is in is asked after it came: a session that lives proves that nothing in it is later.
+    async fn decode(&mut self, turn: &mut Turn, log: &Log, batch: &[BorrowedMessage<'_>]) -> Result<Vec<Event>, KafkaFailed> {
+        let look = turn.look().await?;
+        if look.source != self.history {
+            return Err(KafkaFailed::SourceChanged { from: self.history, to: look.source });
+        }
+        let now = Now { bound: look.insert, place: Place(self.batch) };
+        self.batch += 1;
+        let mut events = Vec::with_capacity(batch.len() * 3);
+        for message in batch {
+            self.take(turn, log, message, (&look, now), &mut events).await?;
+        }
+        self.decoder.pause(now, &mut events);
+        if self.read.len() > 1 {
+            loosen(&mut events, now.bound);
+        }
+        self.finish(now, &mut events);
+        Ok(events)
+    }
+
+    async fn take(
+        &mut self,
+        turn: &mut Turn,
+        log: &Log,
+        message: &BorrowedMessage<'_>,
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> Result<(), KafkaFailed> {
+        let Some(slot) = log.slot(message) else { return Ok(()) };
+        if self.is_skipping {
+            self.skip(slot, message, (look, now), events);
+            return Ok(());
+        }
+        if self.decoder.wants_relations() {
+            self.decoder.renew(turn.relations().await?);
+        }
+        let bytes = (message.key(), message.payload());
+        let mut taken = self.decoder.take(bytes, look, now, events);
+        let is_unknown = |taken: &Result<Taken, Poison>| {
+            taken.as_ref().is_err_and(|poison| matches!(poison.reason, Reason::UnknownTable { .. }))
+        };
+        if is_unknown(&taken) && self.decoder.may_renew() {
+            self.decoder.renew(turn.relations().await?);
+            taken = self.decoder.take(bytes, look, now, events);
+        }
+        match taken {
+            Ok(Taken::Done) => {}
+            Ok(Taken::Message { prefix, content, position }) => {
+                let arrived = self.markers.arrived(slot, &prefix, &content, position.unwrap_or(Lsn::ZERO));
+                if arrived == Arrived::Hole {
+                    warn!("a marker did not come back: changes may be missing with it");
+                    self.decoder.hole(look, now, events);
+                }
+                self.position = self.markers.position();
+            }
+            Err(poison) => {
+                self.decoder.poisoned(&poison.partial, look, now, events);
+                self.bury(message, &poison).await?;
+            }
+        }
+        self.note(slot, message.offset());
+        Ok(())
+    }
+
+    /// Keeps a message that cannot be used. What it touches is among the events.
+    async fn bury(&self, message: &BorrowedMessage<'_>, poison: &Poison) -> Result<(), KafkaFailed> {
+        let table = poison.partial.table.as_ref().map(|(schema, name)| format!("{schema}.{name}"));
+        let letter = Letter {
+            source: "kafka",
+            place: &format!("{} p{}@{}", message.topic(), message.partition(), message.offset()),
+            subject: Some(message.topic()),
+            table: table.as_deref(),
+            reason: &poison.reason.to_string(),
+            raw: message.payload().unwrap_or_default(),
+        };
+        Ok(self.dead_letters.write(&letter).await?)
+    }
+
+    fn note(&mut self, slot: usize, offset: i64) {
+        self.read[slot] = Some(offset + 1);
+        if self.decoder.is_outside() {
+            self.ended.clone_from(&self.read);
+        }
+    }
+
+    /// Looks for markers alone.
+    fn skip(&mut self, slot: usize, message: &BorrowedMessage<'_>, (look, now): (&Look, Now), events: &mut Vec<Event>) {
+        if let Ok(Record::Message(marker)) = decode(message.key(), message.payload()) {
+            let position = marker.origin.lsn.unwrap_or(Lsn::ZERO);
+            self.markers.arrived(slot, &marker.prefix, &marker.content, position);
+        }
+        self.read[slot] = Some(message.offset() + 1);
+        if self.markers.position().is_some() {
+            info!("the first marker is back: changes count from here");
+            self.is_skipping = false;
+            self.position = self.markers.position();
+            self.decoder.hole(look, now, events);
+        }
+    }
+
+    /// The batch's own place: what is before it is what has been ended.
+    fn finish(&mut self, now: Now, events: &mut Vec<Event>) {
+        if self.is_skipping {
+            return;
+        }
+        let own = Place(self.batch);
+        if self.decoder.is_outside() {
+            self.ended.clone_from(&self.read);
+            let position = self.position.take().unwrap_or(Lsn::ZERO);
+            events.push(Event::Reached { position, place: own });
+            self.offsets.note(own, self.ended.clone());
+            return;
+        }
+        let last = events.iter_mut().rev().find_map(|event| match event {
+            Event::Commit { place, .. } => Some(place),
+            _ => None,
+        });
+        if let Some(place) = last {
+            debug_assert_eq!(*place, now.place);
+            *place = own;
+            self.offsets.note(own, self.ended.clone());
+        }
+    }
+
+    /// A topic that no marker enters, such as one of a table: nothing proves how far it was read.
+    fn tell_lacking(&self, log: &Log) {
+        let lacking: Vec<_> = self.markers.lacking().map(|slot| &log.partitions()[slot]).collect();
+        let Some(first) = lacking.first() else { return };
+        warn!(
+            remedy = "route all of the connector's topics into one, with a RegexRouter as in its transforms",
+            "no marker has come to partition {} of {} and {} more: the cache stays closed until one has",
+            first.number,
+            first.topic,
+            lacking.len() - 1,
+        );
+    }
+
+    fn compare(&self, counted: Result<usize, KafkaFailed>) -> Result<(), KafkaFailed> {
+        let before = self.read.len();
+        match counted {
+            Ok(now) if now == before => Ok(()),
+            Ok(now) => Err(KafkaFailed::Partitions { before, now }),
+            Err(error @ KafkaFailed::NoTopic { .. }) => Err(error),
+            // The client is looking for a broker that is away; reading tells what does not pass.
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the topics could not be counted");
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_of_one_partition_proves_nothing_for_the_others() {
+        let lsn = |position| Lsn::new(position).expect("small");
+        let mut events = [Event::Commit { end: lsn(7), is_exact: true, place: Place(1) }];
+        loosen(&mut events, lsn(9));
+        assert!(matches!(events, [Event::Commit { end, is_exact: false, .. }] if end == lsn(9)), "{events:?}");
+    }
+}

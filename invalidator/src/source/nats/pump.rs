@@ -1,0 +1,183 @@
+//! The task that reads: batch, look at the primary, decode, hand on; and acknowledgements back.
+
+use freshline::{
+    broker::nats::KEY_HEADER,
+    change::{Event, Place},
+    coherence::{self, Lsn},
+    dead_letters::{DeadLetters, Letter},
+    envelope::{Now, Poison, Reason, Record, decode},
+};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::{
+    error::NatsFailed,
+    log::{Delivered, Log},
+};
+use crate::source::{
+    decoder::Decoder,
+    turn::{Look, Turn},
+};
+
+/// Everything that one session holds.
+pub struct Pump {
+    log: Log,
+    state: State,
+}
+
+/// What is known of the stream, as far as it was read.
+struct State {
+    turn: Turn,
+    decoder: Decoder,
+    history: coherence::Source,
+    /// The message that comes next.
+    next: u64,
+    dead_letters: DeadLetters,
+}
+
+impl Pump {
+    pub fn new(turn: Turn, log: Log, decoder: Decoder, history: coherence::Source, next: u64, dead_letters: DeadLetters) -> Self {
+        Self { log, state: State { turn, decoder, history, next, dead_letters } }
+    }
+
+    /// Runs until it fails, or nobody takes what it reads.
+    pub async fn run(mut self, batches: mpsc::Sender<Vec<Event>>, mut acknowledged: watch::Receiver<Place>) -> NatsFailed {
+        match self.keep_reading(batches, &mut acknowledged).await {
+            Ok(()) => NatsFailed::Ended,
+            Err(error) => error,
+        }
+    }
+
+    async fn keep_reading(
+        &mut self,
+        batches: mpsc::Sender<Vec<Event>>,
+        acknowledged: &mut watch::Receiver<Place>,
+    ) -> Result<(), NatsFailed> {
+        let Self { log, state } = self;
+        loop {
+            let place = tokio::select! {
+                batch = log.batch() => {
+                    let events = state.decode(&batch?).await?;
+                    if !events.is_empty() && batches.send(events).await.is_err() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Ok(()) = acknowledged.changed() => *acknowledged.borrow_and_update(),
+            };
+            log.acknowledge(place).await?;
+        }
+    }
+}
+
+impl State {
+    /// A batch's events. That the primary answers proves that the turn is still ours.
+    async fn decode(&mut self, batch: &[Delivered]) -> Result<Vec<Event>, NatsFailed> {
+        let look = self.turn.look().await?;
+        if look.source != self.history {
+            return Err(NatsFailed::SourceChanged { from: self.history, to: look.source });
+        }
+        let mut events = Vec::with_capacity(batch.len() * 3);
+        for delivered in batch {
+            // Sent again, because no acknowledgement has come in time.
+            if delivered.sequence < self.next {
+                continue;
+            }
+            let now = Now { bound: look.insert, place: Place(delivered.sequence) };
+            if delivered.sequence > self.next {
+                warn!(expected = self.next, came = delivered.sequence, "messages are missing from the stream");
+                self.decoder.hole(&look, now, &mut events);
+            }
+            self.next = delivered.sequence + 1;
+            self.take(delivered, (&look, now), &mut events).await?;
+        }
+        Ok(events)
+    }
+
+    async fn take(&mut self, delivered: &Delivered, (look, now): (&Look, Now), events: &mut Vec<Event>) -> Result<(), NatsFailed> {
+        if self.decoder.wants_relations() {
+            self.decoder.renew(self.turn.relations().await?);
+        }
+        let mut taken = self.read(delivered, (look, now), events);
+        if is_unknown(&taken) && self.decoder.may_renew() {
+            self.decoder.renew(self.turn.relations().await?);
+            taken = self.read(delivered, (look, now), events);
+        }
+        match taken {
+            Ok(Read::Taken) => {}
+            // The place moves on, and nothing else.
+            Ok(Read::Passed(position)) if self.decoder.is_outside() => events.push(Event::Reached { position, place: now.place }),
+            Ok(Read::Passed(_)) => debug!("a message of no transaction came in the middle of one"),
+            Ok(Read::Later(to)) => return Err(NatsFailed::SourceChanged { from: self.history, to }),
+            Err(poison) => {
+                self.keep(delivered, &poison).await?;
+                self.decoder.poisoned(&poison.partial, look, now, events);
+                self.decoder.pause(now, events);
+                if self.decoder.is_outside() {
+                    events.push(Event::Reached { position: Lsn::ZERO, place: now.place });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, delivered: &Delivered, (look, now): (&Look, Now), events: &mut Vec<Event>) -> Result<Read, Poison> {
+        let key = delivered.message.headers.as_ref().and_then(|headers| headers.get(KEY_HEADER)).map(|key| key.as_str().as_bytes());
+        let record = decode(key, Some(&delivered.message.payload))?;
+        let Some(history) = history_of(&record) else { return self.decoder.record(record, look, now, events).map(|_| Read::Taken) };
+        if history != self.history {
+            // What an earlier history had is in every snapshot of this one.
+            return Ok(if is_later(&history, &self.history) { Read::Later(history) } else { Read::Passed(Lsn::ZERO) });
+        }
+        match record {
+            Record::Heartbeat(heartbeat) => Ok(Read::Passed(heartbeat.position.unwrap_or(Lsn::ZERO))),
+            record @ Record::Hole(_) => {
+                self.decoder.record(record, look, now, events)?;
+                Ok(Read::Passed(Lsn::ZERO))
+            }
+            record => self.decoder.record(record, look, now, events).map(|_| Read::Taken),
+        }
+    }
+
+    /// Keeps what cannot be used, before anything after it is handed on.
+    async fn keep(&self, delivered: &Delivered, poison: &Poison) -> Result<(), NatsFailed> {
+        let place = format!("message {} of the stream", delivered.sequence);
+        let (reason, subject) = (poison.to_string(), delivered.message.subject.as_str());
+        let table = poison.partial.table.as_ref().map(|(schema, name)| format!("{schema}.{name}"));
+        warn!(sequence = delivered.sequence, subject, "a message cannot be used, and is kept as a dead letter: {reason}");
+        let raw = &delivered.message.payload;
+        let letter =
+            Letter { source: "nats", place: &place, subject: Some(subject), table: table.as_deref(), reason: &reason, raw };
+        Ok(self.dead_letters.write(&letter).await?)
+    }
+}
+
+/// What became of a message.
+enum Read {
+    /// Its events were added.
+    Taken,
+    /// It has none; everything up to this position has been delivered.
+    Passed(Lsn),
+    /// It is of a history that the primary has come to after it was asked last.
+    Later(coherence::Source),
+}
+
+fn is_unknown(read: &Result<Read, Poison>) -> bool {
+    read.as_ref().is_err_and(|poison| matches!(poison.reason, Reason::UnknownTable { .. }))
+}
+
+fn history_of(record: &Record<'_>) -> Option<coherence::Source> {
+    match record {
+        Record::Change(envelope) => envelope.origin.history,
+        Record::Message(logical) => logical.origin.history,
+        Record::Begin(boundary) | Record::End(boundary) => boundary.history,
+        Record::Heartbeat(heartbeat) => heartbeat.history,
+        Record::Hole(hole) => hole.history,
+        Record::Tombstone => None,
+    }
+}
+
+/// Whether a history is one that another has become.
+fn is_later(history: &coherence::Source, than: &coherence::Source) -> bool {
+    history.system == than.system && (history.timeline, history.started_us) > (than.timeline, than.started_us)
+}

@@ -1,0 +1,206 @@
+//! Events of the direct source → messages, each with its place in the log.
+//!
+//! A transaction is held until its commit, so that every message of it can tell where that ends; one that is too large is let through
+//! as it comes, and an END follows its last message.
+
+use std::{collections::HashMap, sync::Arc};
+
+use freshline::{
+    broker::nats::MessageId,
+    change::{Event, Relation, RowChange},
+    coherence::{Lsn, NarrowXid, Snapshot, Source, Xid},
+    envelope::{Encoder, Posting, Relations, Stamp},
+};
+
+/// Events that are held of one transaction, and their bytes.
+const HELD_MAX: usize = 1_000;
+const HELD_BYTES_MAX: usize = 4 << 20;
+
+/// A value longer than this is the first to be left out of a message that is too long, in bytes.
+const LONG: usize = 1 << 16;
+
+/// Prefixes of logical messages that only move the log on: what is told of them is their position.
+const SILENT_PREFIXES: [&str; 2] = ["freshline.nudge", "freshline.marker"];
+
+/// A message to publish.
+#[derive(Debug)]
+pub struct Letter {
+    /// The end of its subject.
+    pub subject: String,
+    /// Its place in the log.
+    pub id: MessageId,
+    /// What tells it from another at the same place that is not the same message.
+    pub nonce: Option<uuid::Uuid>,
+    /// Key and value.
+    pub posting: Posting,
+    /// Once it is stored, with all before it, the slot needs nothing up to here any more.
+    pub confirms: Option<Lsn>,
+}
+
+/// Writes the messages of one session with the source.
+pub struct Writer {
+    encoder: Encoder,
+    history: Source,
+    tables: Relations,
+    value_len_max: usize,
+    keys: HashMap<u32, (Arc<Relation>, Arc<[usize]>)>,
+    open: Option<Open>,
+}
+
+/// A transaction under way.
+struct Open {
+    xid: Xid,
+    commit: Lsn,
+    held: Vec<Held>,
+    bytes: usize,
+    /// How many events have been written already: those of a transaction that is too large to be held.
+    written: u64,
+}
+
+enum Held {
+    Row(RowChange, Arc<[usize]>),
+    Truncate(Arc<Relation>),
+    Message(Box<str>, bytes::Bytes),
+}
+
+impl Writer {
+    /// A writer of messages about this history, for a broker that takes values up to this length.
+    pub fn new(encoder: Encoder, history: Source, tables: Relations, value_len_max: usize) -> Self {
+        Self { encoder, history, tables, value_len_max, keys: HashMap::new(), open: None }
+    }
+
+    /// Takes what was read of the catalogue.
+    pub fn renew(&mut self, tables: Relations) {
+        self.tables.renew(tables);
+    }
+
+    /// Whether the keys of this event's table are known as the stream describes it now.
+    pub fn is_familiar(&self, event: &Event) -> bool {
+        let Event::Row(change) = event else { return true };
+        self.keys.get(&change.relation.id).is_some_and(|(relation, _)| Arc::ptr_eq(relation, &change.relation))
+    }
+
+    /// Learns the key of this event's table from what was last read of the catalogue.
+    pub fn learn(&mut self, event: &Event) {
+        if let Event::Row(RowChange { relation, .. }) = event {
+            let key = self.tables.key_columns(relation).into();
+            self.keys.insert(relation.id, (relation.clone(), key));
+        }
+    }
+
+    /// Takes one event, and adds the messages that it completes. The snapshot widens transaction ids.
+    pub fn take(&mut self, event: Event, snapshot: &Snapshot, letters: &mut Vec<Letter>) {
+        match event {
+            Event::Begin { xid, commit } => self.open = Some(Open::new(xid, commit, snapshot)),
+            Event::Row(change) => {
+                let key = self.keys.get(&change.relation.id).map_or_else(|| [].into(), |(_, key)| key.clone());
+                self.hold(Held::Row(change, key), letters);
+            }
+            Event::Truncate { relations } => {
+                for relation in relations {
+                    self.hold(Held::Truncate(relation), letters);
+                }
+            }
+            Event::Message { prefix, .. } if SILENT_PREFIXES.contains(&&*prefix) => {}
+            Event::Message { prefix, content } => self.hold(Held::Message(prefix, content), letters),
+            Event::Commit { end, .. } => self.commit(end, letters),
+            Event::Reached { .. } | Event::Hole { .. } => {}
+        }
+    }
+
+    /// Says that all up to here has been written.
+    pub fn heartbeat(&self, position: Lsn, now_ms: u64) -> Letter {
+        let id = MessageId { history: self.history, position, ordinal: 0 };
+        let posting = self.encoder.heartbeat(position, now_ms);
+        Letter { subject: "_heartbeat".to_owned(), id, nonce: None, posting, confirms: Some(position) }
+    }
+
+    /// Says that something before this may never have been written.
+    pub fn hole(&self, position: Lsn, snapshot: Option<&Snapshot>, over: Option<Xid>) -> Letter {
+        let id = MessageId { history: self.history, position, ordinal: 0 };
+        let posting = self.encoder.hole(position, snapshot, over);
+        Letter { subject: "_hole".to_owned(), id, nonce: Some(uuid::Uuid::new_v4()), posting, confirms: None }
+    }
+
+    fn hold(&mut self, event: Held, letters: &mut Vec<Letter>) {
+        let Some(open) = &mut self.open else { return };
+        open.bytes += event.size();
+        open.held.push(event);
+        if open.written > 0 || open.held.len() > HELD_MAX || open.bytes > HELD_BYTES_MAX {
+            self.release(None, letters);
+        }
+    }
+
+    /// Writes what is held.
+    fn release(&mut self, end: Option<Lsn>, letters: &mut Vec<Letter>) {
+        let Some(open) = &mut self.open else { return };
+        let count = open.held.len();
+        for (n, event) in open.held.drain(..).enumerate() {
+            open.written += 1;
+            let is_last = end.is_some() && n + 1 == count;
+            let stamp = Stamp { xid: open.xid, end, ordinal: open.written, is_last };
+            let id = MessageId { history: self.history, position: open.commit, ordinal: open.written };
+            let (subject, posting) = event.written(&self.encoder, stamp, self.value_len_max);
+            letters.push(Letter { subject, id, nonce: None, posting, confirms: end.filter(|_| is_last) });
+        }
+        open.bytes = 0;
+    }
+
+    fn commit(&mut self, end: Lsn, letters: &mut Vec<Letter>) {
+        let Some(open) = &self.open else { return };
+        if open.written > 0 {
+            let (xid, events, position) = (open.xid, open.written, open.commit);
+            self.release(None, letters);
+            let id = MessageId { history: self.history, position, ordinal: events + 1 };
+            let posting = self.encoder.end(xid, end, events);
+            letters.push(Letter { subject: "_end".to_owned(), id, nonce: None, posting, confirms: Some(end) });
+        } else {
+            self.release(Some(end), letters);
+        }
+        self.open = None;
+    }
+}
+
+impl Open {
+    fn new(xid: NarrowXid, commit: Lsn, snapshot: &Snapshot) -> Self {
+        Self { xid: xid.widen(snapshot), commit, held: Vec::new(), bytes: 0, written: 0 }
+    }
+}
+
+impl Held {
+    fn size(&self) -> usize {
+        match self {
+            Self::Row(change, _) => [&change.before, &change.after].into_iter().flatten().map(|row| row.size()).sum(),
+            Self::Truncate(_) => 0,
+            Self::Message(_, content) => content.len(),
+        }
+    }
+
+    /// Its subject and message. A row that is longer than the broker takes loses its longest values, and keeps its name.
+    fn written(self, encoder: &Encoder, stamp: Stamp, value_len_max: usize) -> (String, Posting) {
+        match self {
+            Self::Row(mut change, key) => {
+                let subject = subject(&change.relation);
+                let mut posting = encoder.row(&change, &key, stamp);
+                let mut kept = LONG;
+                while posting.value.len() > value_len_max && kept > 0 {
+                    change.before = change.before.map(|row| row.without_longer(kept));
+                    change.after = change.after.map(|row| row.without_longer(kept));
+                    posting = encoder.row(&change, &key, stamp);
+                    kept /= 8;
+                }
+                (subject, posting)
+            }
+            Self::Truncate(relation) => (subject(&relation), encoder.truncate(&relation, stamp)),
+            Self::Message(prefix, content) => ("_message".to_owned(), encoder.message(&prefix, &content, stamp)),
+        }
+    }
+}
+
+/// A token of a subject has no blanks, dots or wildcards; what a name has of them becomes `_`.
+fn subject(relation: &Relation) -> String {
+    let token = |name: &str| -> String {
+        name.chars().map(|c| if c.is_whitespace() || ".*>".contains(c) || c.is_control() { '_' } else { c }).collect()
+    };
+    format!("{}.{}", token(&relation.schema), token(&relation.name))
+}

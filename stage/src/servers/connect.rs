@@ -1,0 +1,148 @@
+//! A private Kafka Connect with Debezium: one process, its connectors told in files. Starting one takes three to five seconds.
+//!
+//! `<home>/connect.properties` is the worker's configuration, `<home>/connect-<name>.properties` a connector's,
+//! `<home>/connect.offsets` how far each has come: without that file a connector begins where its slot stands.
+
+mod connector;
+
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Home;
+use super::daemon::{Daemon, Look, Recipe};
+use super::java::{self, Java};
+use super::kafka::MESSAGE_MAX_BYTES;
+
+pub use connector::{Connector, Topology};
+
+/// How long it may take until every connector streams, its snapshot included.
+const START_MAX: Duration = Duration::from_secs(120);
+
+/// How long it may take to end in order.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// The largest heap, in MiB, unless asked for more. 190 MB are in use after the start.
+const HEAP_MIB: u32 = 384;
+
+/// The name of the file with each connector's progress.
+const OFFSETS: &str = "connect.offsets";
+
+/// A connector says this when it has taken its snapshot, if any, and its slot is being read.
+const STREAMING: &str = "Starting streaming";
+
+/// Connect goes on without a connector that failed. It says one of these.
+const FAILURES: [&str; 2] = ["will not recover until manually restarted", "Failed to create connector"];
+
+/// What all our workers have in common. Small JSON, sent at once, and offsets written each second: only then does a slot move on.
+const SETTINGS: [(&str, &str); 9] = [
+    ("key.converter", "org.apache.kafka.connect.json.JsonConverter"),
+    ("value.converter", "org.apache.kafka.connect.json.JsonConverter"),
+    ("key.converter.schemas.enable", "false"),
+    ("value.converter.schemas.enable", "false"),
+    ("offset.flush.interval.ms", "1000"),
+    // Half the memory and half the time of looking through all classes.
+    ("plugin.discovery", "service_load"),
+    ("connector.client.config.override.policy", "All"),
+    ("producer.linger.ms", "0"),
+    ("producer.compression.type", "none"),
+];
+
+/// What a new Connect is to be like.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectOptions {
+    /// The port of its REST interface to use if it is free; without one, that of the last start in this home. If it is taken, any
+    /// free port.
+    pub port: Option<u16>,
+    /// The largest heap, in MiB, instead of 384.
+    pub heap_mib: Option<u32>,
+    /// More lines for the worker's configuration, as (name, value): they come last, so they win.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A running Connect. Dropped, it is killed. What can be done to it beside what is here: see [`Daemon`].
+pub struct Connect {
+    daemon: Daemon,
+}
+
+impl Deref for Connect {
+    type Target = Daemon;
+
+    fn deref(&self) -> &Daemon {
+        &self.daemon
+    }
+}
+
+impl Connect {
+    /// Starts a worker that writes to the Kafka at `brokers`, and waits until every connector streams.
+    ///
+    /// # Errors
+    /// If Java, Kafka or Debezium are not here and can't be had; if it does not start, or a connector fails: with the log's words.
+    pub async fn start(home: Home, brokers: &str, connectors: Vec<Connector>, options: ConnectOptions) -> Result<Self> {
+        let (java, plugins) = (Java::with_kafka()?, java::debezium()?);
+        let (asked, heap_mib, expected) = (options.port, options.heap_mib.unwrap_or(HEAP_MIB), connectors.len());
+        let brokers = brokers.to_owned();
+        let prepare = move |home: &Home, ports: &[u16]| {
+            let worker = home.write("connect.properties", &configuration(home, ports[0], &brokers, &plugins, &options))?;
+            let mut command = java.command(home, "org.apache.kafka.connect.cli.ConnectStandalone", heap_mib)?;
+            command.arg(worker);
+            for connector in &connectors {
+                let file = format!("connect-{}.properties", connector.name);
+                command.arg(home.write(&file, &java::properties(connector.settings()))?);
+            }
+            Ok(command)
+        };
+        let recipe = Recipe {
+            name: "connect",
+            ports: 1,
+            start_max: START_MAX,
+            stop_max: STOP_MAX,
+            prepare: Box::new(prepare),
+            look: Box::new(move |log| look(log, expected)),
+        };
+        Ok(Self { daemon: Daemon::start(home, asked, recipe).await? })
+    }
+
+    /// Removes the progress of all connectors, while it is stopped: the next start begins where the slots stand.
+    pub fn forget_offsets(&self) -> Result<()> {
+        let path = self.offsets();
+        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
+    }
+
+    fn offsets(&self) -> PathBuf {
+        self.home().path().join(OFFSETS)
+    }
+}
+
+fn look(log: &str, connectors: usize) -> Look {
+    if let Some(reason) = failure(log) {
+        return Look::Failed(reason);
+    }
+    let streaming = log.matches(STREAMING).count();
+    if streaming >= connectors && log.contains("Kafka Connect started") { Look::Ready } else { Look::NotYet }
+}
+
+/// What a connector failed of: the exceptions, without the places in the code, that stand below the line that says so.
+fn failure(log: &str) -> Option<String> {
+    let mut lines = log.lines().skip_while(|line| !FAILURES.iter().any(|words| line.contains(words)));
+    let first = lines.next()?;
+    let trace = lines.take_while(|line| !line.starts_with(|c: char| c.is_ascii_digit())); // the next entry begins with its time
+    let exceptions = trace.filter(|line| !line.starts_with('\t'));
+    Some(std::iter::once(first).chain(exceptions).collect::<Vec<_>>().join("\n"))
+}
+
+fn configuration(home: &Home, port: u16, brokers: &str, plugins: &Path, options: &ConnectOptions) -> String {
+    let own = [
+        ("bootstrap.servers", brokers.to_owned()),
+        ("listeners", format!("http://127.0.0.1:{port}")),
+        ("plugin.path", plugins.display().to_string()),
+        ("offset.storage.file.filename", home.path().join(OFFSETS).display().to_string()),
+        ("producer.max.request.size", MESSAGE_MAX_BYTES.to_string()),
+    ];
+    let settings = SETTINGS.map(|(name, value)| (name, value.to_owned()));
+    let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    java::properties(settings.into_iter().chain(own).chain(given))
+}
