@@ -47,6 +47,7 @@ impl Place {
 
     /// Starts `up` and waits until it says that it is ready, and that the warm run is over.
     async fn up(&self, options: &[&str]) -> Process {
+        let _alone = crate::STARTING.lock().await;
         let mut up = Process::start(self.launch(options)).expect("up starts");
         up.line_within(PATIENCE, "the warm run is over").await; // initdb, synced, takes most of it
         up
@@ -228,6 +229,7 @@ async fn kafka_is_up_with_debezium_where_it_is_the_source_and_what_dies_of_it_is
 
 #[tokio::test]
 async fn a_detached_up_returns_when_ready_keeps_a_second_one_out_and_is_taken_down() {
+    let _alone = crate::STARTING.lock().await;
     let place = Place::new(None);
     let detached = place.run(&["up", "--detach"]);
     assert!(detached.status.success(), "{}", text(&detached));
