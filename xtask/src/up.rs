@@ -36,9 +36,12 @@ const STOPPED_AT_ONCE: i32 = 130;
 /// Start Postgres, Redis, a broker if asked for, the API replicas, the invalidator and one warm run; Ctrl-C stops everything
 #[derive(Debug, Clone, clap::Args)]
 pub struct Up {
-    /// How many API replicas to start, on ports from 8080 upwards
+    /// How many API replicas to start
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     api: u16,
+    /// Where the first API replica is to listen, and the others after it; a taken port is passed over
+    #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    port: u16,
     /// How many products the catalogue is to have: fifteen that look real, the others generated
     #[arg(long, value_name = "N", default_value_t = seed::ROWS_DEFAULT, value_parser = seed::rows())]
     rows: u64,

@@ -12,9 +12,6 @@ use super::{Up, console};
 use crate::checkout::Place;
 use crate::state::Source;
 
-/// Where the first API replica is expected.
-const API_PORT: u16 = 8080;
-
 /// Where the invalidator's admin address is expected.
 const INVALIDATOR_PORT: u16 = 9102;
 
@@ -50,6 +47,8 @@ pub struct Programs {
     pub warm: Launch,
     /// The log of the warm run.
     pub warm_log: PathBuf,
+    /// Theirs as long as they are kept running.
+    _ports: Ports,
 }
 
 impl Programs {
@@ -60,7 +59,7 @@ impl Programs {
         let mut kept = Vec::new();
         for number in 1..=up.api {
             let name = format!("api-{number}");
-            let address = ports.take(&name, API_PORT + number - 1)?;
+            let address = ports.take(&name, up.port + number - 1)?;
             let launch = plan.launch(&name, "freshline-api", Login::Api)?.variable("FRESHLINE_API_ADDRESS", address.to_string());
             kept.push(Program { log: place.log(&name), name, launch, address: Some(address), admin_address: address });
         }
@@ -70,7 +69,7 @@ impl Programs {
         }
         let newest = (up.rows / 2).clamp(1, WARM_ROWS_MAX); // not all: the first read of an old product shows a miss
         let warm = plan.launch("warmer", "freshline-warmer", Login::Warmer)?.argument("--newest").argument(newest.to_string());
-        Ok(Self { kept, warm, warm_log: place.log("warmer") })
+        Ok(Self { kept, warm, warm_log: place.log("warmer"), _ports: ports })
     }
 }
 

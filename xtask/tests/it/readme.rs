@@ -54,11 +54,9 @@ async fn the_first_minute_goes_as_the_readme_says() {
     let home = scratch.path().join("home");
     let programs = workspace_binary("freshline-api").expect("built").parent().expect("a directory").to_owned();
     let words = ["up", "--home", home.to_str().expect("text"), "--programs", programs.to_str().expect("text")];
-    let starting = crate::STARTING.lock().await;
     let launch = words.into_iter().fold(Launch::new("up", env!("CARGO_BIN_EXE_xtask")).ended_in_order(), Launch::argument);
     let mut up = Process::start(launch).expect("up starts");
     up.line_within(PATIENCE, "the warm run is over").await;
-    drop(starting);
 
     let status = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["status", "--json", "--home", words[2]]).output().expect("status");
     let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");

@@ -47,7 +47,6 @@ impl Place {
 
     /// Starts `up` and waits until it says that it is ready, and that the warm run is over.
     async fn up(&self, options: &[&str]) -> Process {
-        let _alone = crate::STARTING.lock().await;
         let mut up = Process::start(self.launch(options)).expect("up starts");
         up.line_within(PATIENCE, "the warm run is over").await; // initdb, synced, takes most of it
         up
@@ -229,7 +228,6 @@ async fn kafka_is_up_with_debezium_where_it_is_the_source_and_what_dies_of_it_is
 
 #[tokio::test]
 async fn a_detached_up_returns_when_ready_keeps_a_second_one_out_and_is_taken_down() {
-    let _alone = crate::STARTING.lock().await;
     let place = Place::new(None);
     let detached = place.run(&["up", "--detach"]);
     assert!(detached.status.success(), "{}", text(&detached));
@@ -258,12 +256,12 @@ async fn an_up_that_was_killed_is_no_obstacle_to_the_next() {
 #[tokio::test]
 async fn a_taken_port_is_passed_over_and_said_so() {
     let place = Place::new(None);
-    // Another test's `up` may have it for a while.
-    let taken = until("port 8080 is free", async || std::net::TcpListener::bind("127.0.0.1:8080").ok()).await;
-    let mut up = place.up(&["--api", "1"]).await;
-    assert_ne!(place.member("api-1")["address"], "127.0.0.1:8080");
-    up.line("another program listens on port 8080").await;
-    drop(taken);
+    // Not one that the kernel gives out by itself: the port after it is to stay free.
+    let taken = (23_000..24_000).find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok()).expect("a port");
+    let port = taken.local_addr().expect("its address").port();
+    let mut up = place.up(&["--api", "1", "--port", &port.to_string()]).await;
+    assert_ne!(place.member("api-1")["address"], format!("127.0.0.1:{port}"));
+    up.line(&format!("another program listens on port {port}")).await;
 }
 
 #[tokio::test]
