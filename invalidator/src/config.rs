@@ -4,9 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshline::{
     broker::{kafka::KafkaAddress, nats::NatsSettings},
-    config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars, Word},
+    config::{Description, Faults, Life, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars, Word},
     envelope::Numerics,
     replication::SlotLimits,
+    service::Configuration,
 };
 
 use crate::applier::Replicas;
@@ -128,52 +129,53 @@ pub struct Config {
     pub slot_limits: SlotLimits,
 }
 
-/// Every setting, for `--settings`.
-pub fn settings() -> Vec<Description> {
-    let own = [
-        ADDRESS.describe(),
-        SOURCE.describe(),
-        SLOT.describe(),
-        PUBLICATION.describe(),
-        RULES.describe(),
-        POLL.describe(),
-        REPLICAS.describe(),
-        REPLICAS_TIMEOUT.describe(),
-        TRAIL.describe(),
-        SLOT_WARN.describe(),
-        SLOT_DROP.describe(),
-    ];
-    let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
-    let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
-    Shared::SETTINGS.into_iter().chain(own).chain(nats).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
-}
+impl Configuration for Config {
+    fn settings() -> Vec<Description> {
+        let own = [
+            ADDRESS.describe(),
+            SOURCE.describe(),
+            SLOT.describe(),
+            PUBLICATION.describe(),
+            RULES.describe(),
+            POLL.describe(),
+            REPLICAS.describe(),
+            REPLICAS_TIMEOUT.describe(),
+            TRAIL.describe(),
+            SLOT_WARN.describe(),
+            SLOT_DROP.describe(),
+        ];
+        let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
+        let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
+        Shared::SETTINGS.into_iter().chain(own).chain(nats).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
+    }
 
-/// Reads all of them.
-///
-/// # Errors
-/// Every fault, and not only the first.
-pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
-    let mut read = Reader::new(vars);
-    let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
-    let source = read_source(&mut read);
-    let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
-    let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
-    let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
-    let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
-    read.finish(|| {
-        Some(Config {
-            shared: shared?,
-            address: address?,
-            source: source?,
-            slot: slot?,
-            publication: publication?,
-            rules: rules?,
-            poll_interval: poll_interval?,
-            replicas: Replicas { count: count?, timeout: timeout? },
-            trail: trail?,
-            slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
+    fn load(vars: &dyn Vars) -> Result<Self, Faults> {
+        let mut read = Reader::new(vars);
+        let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
+        let source = read_source(&mut read);
+        let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
+        let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
+        let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
+        let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
+        read.finish(|| {
+            Some(Self {
+                shared: shared?,
+                address: address?,
+                source: source?,
+                slot: slot?,
+                publication: publication?,
+                rules: rules?,
+                poll_interval: poll_interval?,
+                replicas: Replicas { count: count?, timeout: timeout? },
+                trail: trail?,
+                slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
+            })
         })
-    })
+    }
+
+    fn life(&self) -> &Life {
+        &self.shared.life
+    }
 }
 
 /// A source's own settings are read where it is chosen, and not missed where it is not.

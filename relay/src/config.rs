@@ -4,12 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use freshline::{
     broker::nats::NatsSettings,
-    config::{
-        DATABASE_URL, Description, Faults, GRACE, LOG, LOG_FORMAT, PUBLICATION, PostgresUrl, Reader, SLOT_DROP, SLOT_WARN, Setting,
-        Vars,
-    },
+    config::{DATABASE_URL, Description, Faults, Life, PUBLICATION, PostgresUrl, Reader, SLOT_DROP, SLOT_WARN, Setting, Vars},
     replication::SlotLimits,
-    telemetry::Logging,
+    service::Configuration,
 };
 
 const ADDRESS: Setting<SocketAddr> =
@@ -36,48 +33,44 @@ pub struct Config {
     pub address: SocketAddr,
     pub nats: NatsSettings,
     pub max_age: Duration,
-    pub logging: Logging,
-    pub grace: Duration,
+    pub life: Life,
 }
 
-/// Every setting, for `--settings`.
-pub fn settings() -> Vec<Description> {
-    let own = [
-        DATABASE_URL.describe(),
-        PUBLICATION.describe(),
-        SLOT.describe(),
-        SLOT_WARN.describe(),
-        SLOT_DROP.describe(),
-        ADDRESS.describe(),
-        MAX_AGE.describe(),
-        LOG.describe(),
-        LOG_FORMAT.describe(),
-        GRACE.describe(),
-    ];
-    own.into_iter().chain(NatsSettings::SETTINGS).collect()
-}
+impl Configuration for Config {
+    fn settings() -> Vec<Description> {
+        let own = [
+            DATABASE_URL.describe(),
+            PUBLICATION.describe(),
+            SLOT.describe(),
+            SLOT_WARN.describe(),
+            SLOT_DROP.describe(),
+            ADDRESS.describe(),
+            MAX_AGE.describe(),
+        ];
+        own.into_iter().chain(Life::SETTINGS).chain(NatsSettings::SETTINGS).collect()
+    }
 
-/// Reads all of them.
-///
-/// # Errors
-/// Every fault, and not only the first.
-pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
-    let mut read = Reader::new(vars);
-    let (database_url, publication, slot) = (read.get(&DATABASE_URL), read.get(&PUBLICATION), read.get(&SLOT));
-    let (address, nats, max_age) = (read.get(&ADDRESS), NatsSettings::read(&mut read), read.get(&MAX_AGE));
-    let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
-    let (filter, format, grace) = (read.get(&LOG), read.get(&LOG_FORMAT), read.get(&GRACE));
-    read.finish(|| {
-        Some(Config {
-            database_url: database_url?,
-            publication: publication?,
-            slot: slot?,
-            slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
-            address: address?,
-            nats: nats?,
-            max_age: max_age?,
-            logging: Logging { filter: filter?, format: format? },
-            grace: grace?,
+    fn load(vars: &dyn Vars) -> Result<Self, Faults> {
+        let mut read = Reader::new(vars);
+        let (database_url, publication, slot) = (read.get(&DATABASE_URL), read.get(&PUBLICATION), read.get(&SLOT));
+        let (address, nats, max_age) = (read.get(&ADDRESS), NatsSettings::read(&mut read), read.get(&MAX_AGE));
+        let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
+        let life = Life::read(&mut read);
+        read.finish(|| {
+            Some(Self {
+                database_url: database_url?,
+                publication: publication?,
+                slot: slot?,
+                slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
+                address: address?,
+                nats: nats?,
+                max_age: max_age?,
+                life: life?,
+            })
         })
-    })
+    }
+
+    fn life(&self) -> &Life {
+        &self.life
+    }
 }
