@@ -54,6 +54,7 @@ pub(super) const ALL: &[&str] = &[
     "RELAY_ADDRESS",
     "RELAY_SLOT",
     "RULES",
+    "SHARD",
     "SLOT",
     "SLOT_DROP_BYTES",
     "SLOT_WARN_BYTES",
