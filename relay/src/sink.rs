@@ -30,7 +30,7 @@ pub enum To {
 /// A broker that is published to. What it stores is a beginning of what it is sent, without gaps, in each of its partitions.
 pub enum Sink {
     /// A stream of NATS JetStream.
-    Nats(Nats),
+    Nats(Box<Nats>),
     /// A topic of Kafka.
     Kafka(Kafka),
 }
@@ -87,7 +87,7 @@ impl To {
         Ok(match self {
             Self::Nats(to) => {
                 let (nats, last) = Nats::connect(to).await?;
-                (Sink::Nats(nats), last)
+                (Sink::Nats(Box::new(nats)), last)
             }
             Self::Kafka(to) => {
                 let (kafka, last) = Kafka::connect(to).await?;
