@@ -7,6 +7,7 @@ mod address;
 mod fault;
 mod form;
 mod names;
+mod options;
 mod reader;
 mod setting;
 mod shared;
@@ -15,6 +16,7 @@ mod vars;
 pub use address::{PostgresUrl, RedisUrl};
 pub use fault::{Fault, Faults};
 pub use form::Word;
+pub use options::Options;
 pub use reader::{Reader, Unknown, tell_unknown, unknown_names};
 pub use setting::{Default, Description, Optional, Setting, env_example, listing, markdown_table};
 pub use shared::{

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::{
-    config::{Description, Environment, Faults, Life, Vars, listing, tell_unknown},
+    config::{Description, Environment, Faults, Life, Options, Vars, listing, tell_unknown},
     fault::{Classified, Kind, in_full},
     shutdown::{NotClean, TaskError, Tasks, drain, requested},
     telemetry::{Logging, TelemetryFault},
@@ -73,22 +73,29 @@ impl Classified for ServiceFailed {
 /// Runs a service from `main` until it is asked to end, and answers for the shell.
 ///
 /// `start` puts it together and starts its tasks, which end when the token is cancelled. `--settings` lists the settings instead, as a
-/// table, or as lines of an `.env` file with `env` behind it.
+/// table, or as lines of an `.env` file with `env` behind it; any of them but a secret may be an option.
 pub fn run<C, E>(name: &str, start: impl AsyncFnOnce(C, CancellationToken) -> Result<Tasks, E>) -> ExitCode
 where
     C: Configuration,
     E: Into<TaskError>,
 {
-    let mut arguments = std::env::args().skip(1);
-    match arguments.next().as_deref() {
-        None => {}
+    let (mut arguments, settings) = (std::env::args().skip(1).peekable(), C::settings());
+    match arguments.peek().map(String::as_str) {
         Some("--settings") => {
-            print!("{}", listing(&C::settings(), arguments.next().as_deref()));
+            print!("{}", listing(&settings, arguments.nth(1).as_deref()));
             return ExitCode::SUCCESS;
         }
-        Some(other) => return refused(&format!("{other:?} is not taken: settings are variables, and --settings lists them")),
+        Some("--help") => {
+            println!("Runs {name} until SIGTERM. Settings are variables, or options after them; --settings [env] lists them.");
+            return ExitCode::SUCCESS;
+        }
+        Some(_) | None => {}
     }
-    match C::load(&Environment) {
+    let options = match Options::parse(arguments, &settings) {
+        Ok(options) => options,
+        Err(fault) => return refused(&fault.to_string()),
+    };
+    match C::load(&options) {
         Ok(config) => match serve(config, start) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failed) => {

@@ -51,7 +51,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     info!("metrics and readiness at http://{}", admin.address()?);
     let process = Process {
         admin_address: Some(admin.address()?.to_string()),
-        source: Some(config.source.name().into()),
+        source: Some(config.shard.told(config.source.name())),
         ..Process::this(Role::Invalidator)
     };
     let registration = Registration::new(links.clone(), &config.shared.stripes, process);
@@ -71,7 +71,8 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
         tasks.spawn_sure("the watch over the slot", slot_guard.run(stop.clone()));
     }
     let (planner, replicas, stripes) = (Planner::new(rules.clone()), config.replicas, config.shared.stripes);
-    let sessions = Sessions { links, polls, stripes, planner, replicas, readiness: readiness.clone(), trail };
+    let shard = config.shard;
+    let sessions = Sessions { links, polls, stripes, shard, planner, replicas, readiness: readiness.clone(), trail };
     let stream = StreamSettings::new(database.application_name("freshline-invalidator"), slot, config.publication);
     let applier = Applier { stream, source: config.source, rules, sessions, readiness };
     tasks.spawn("the applier", applier.run(stop));

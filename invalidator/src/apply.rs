@@ -298,11 +298,11 @@ impl Applier {
     }
 
     fn everything(&self) -> Vec<(Stripe, String)> {
-        self.stripes.all().map(|stripe| (stripe, WILDCARD_FIELD.to_owned())).collect()
+        self.states.iter().map(|state| (state.stripe, WILDCARD_FIELD.to_owned())).collect()
     }
 
     fn generation(&self, stripe: Stripe) -> Option<Generation> {
-        self.states[usize::from(stripe.number())].generation
+        self.states[self.shard.index(stripe)].generation
     }
 }
 
@@ -355,7 +355,8 @@ impl Batch {
 }
 
 impl Effect {
-    fn name(&self) -> &str {
+    /// The dependency that it touches.
+    pub fn name(&self) -> &str {
         match self {
             Self::Key(key, _) => key.as_str(),
             Self::Tag(tag) => tag.as_str(),

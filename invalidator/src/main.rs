@@ -13,6 +13,7 @@ mod plan;
 mod poll;
 mod publish;
 mod session;
+mod shard;
 mod source;
 mod trail;
 mod transaction;

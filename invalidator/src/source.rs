@@ -1,5 +1,6 @@
 //! The contract of a source: where changes come from, and what it owes the applier.
 
+mod ahead;
 mod decoder;
 pub mod kafka;
 pub mod nats;

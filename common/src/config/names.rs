@@ -58,6 +58,7 @@ pub(super) const ALL: &[&str] = &[
     "RELAY_SLOT",
     "RELAY_TO",
     "RULES",
+    "SHARD",
     "SLOT",
     "SLOT_DROP_BYTES",
     "SLOT_WARN_BYTES",

@@ -11,23 +11,13 @@ mod offsets;
 mod pump;
 
 use freshline::{
-    broker::kafka::KafkaAddress,
-    change::{Beginning, Event, Place},
-    coherence,
-    dead_letters::DeadLetters,
-    envelope::Numerics,
-    rules::TableName,
+    broker::kafka::KafkaAddress, change::Beginning, coherence, dead_letters::DeadLetters, envelope::Numerics, rules::TableName,
 };
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{mpsc, watch};
-use tokio_util::task::AbortOnDropHandle;
 
 pub use self::error::KafkaFailed;
 use self::{log::Log, markers::Markers, pump::Pump};
-use super::{Connected, Source, Stream, decoder::Decoder, turn::Turn};
-
-/// Batches decoded and not yet taken. Full: nothing is read, and Kafka keeps the log.
-const BATCHES_IN_FLIGHT_MAX: usize = 4;
+use super::{Connected, Source, ahead::Ahead, decoder::Decoder, turn::Turn};
 
 /// What to consume, and who does.
 #[derive(Debug, Clone)]
@@ -51,14 +41,6 @@ pub struct Kafka {
     database: PgConnectOptions,
 }
 
-/// What a task reads, in order.
-#[derive(Debug)]
-pub struct KafkaStream {
-    batches: mpsc::Receiver<Vec<Event>>,
-    acknowledged: watch::Sender<Place>,
-    task: Option<AbortOnDropHandle<KafkaFailed>>,
-}
-
 impl Kafka {
     /// These topics, and the primary that their changes come from.
     pub fn new(settings: KafkaSettings, database: PgConnectOptions) -> Self {
@@ -67,10 +49,10 @@ impl Kafka {
 }
 
 impl Source for Kafka {
-    type Stream = KafkaStream;
+    type Stream = Ahead<KafkaFailed>;
     type Error = KafkaFailed;
 
-    async fn connect(&mut self, history: coherence::Source) -> Result<Connected<KafkaStream>, KafkaFailed> {
+    async fn connect(&mut self, history: coherence::Source) -> Result<Connected<Self::Stream>, KafkaFailed> {
         let KafkaSettings { address, topics, group, numerics, tables } = self.settings.clone();
         let mut turn = Turn::take(self.database.clone(), &group).await?;
         let relations = turn.relations().await?;
@@ -90,34 +72,8 @@ impl Source for Kafka {
         let begins_after = if has_hole { vec![Beginning::Over(look.snapshot.xmax())] } else { Vec::new() };
         let place = format!("offsets {:?} of {} partitions", start.offsets, start.offsets.len());
         let decoder = Decoder::new(relations, numerics, tables);
-        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
-        let (acknowledged, told) = watch::channel(Place::default());
         let dead_letters = DeadLetters::new(self.database.clone());
         let pump = Pump::new(turn, log, (markers, decoder), dead_letters, (history, has_hole));
-        let task = Some(AbortOnDropHandle::new(tokio::spawn(pump.run(sender, told))));
-        Ok(Connected { stream: KafkaStream { batches, acknowledged, task }, place, start: None, begins_after })
-    }
-}
-
-impl Stream for KafkaStream {
-    type Error = KafkaFailed;
-
-    async fn next_batch(&mut self, events: &mut Vec<Event>) -> Result<(), KafkaFailed> {
-        if let Some(mut batch) = self.batches.recv().await {
-            events.append(&mut batch);
-            return Ok(());
-        }
-        match &mut self.task {
-            Some(task) => {
-                let ended = task.await;
-                self.task = None;
-                Err(ended.unwrap_or(KafkaFailed::Ended))
-            }
-            None => Err(KafkaFailed::Ended),
-        }
-    }
-
-    fn acknowledge(&mut self, place: Place) {
-        self.acknowledged.send_replace(place);
+        Ok(Connected { stream: Ahead::start(|reader| pump.run(reader)), place, start: None, begins_after })
     }
 }

@@ -7,7 +7,7 @@ use freshline::{
 };
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
 
-use crate::source::turn::TurnError;
+use crate::source::{ahead::Ended, turn::TurnError};
 
 /// Why a stream from Kafka cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +51,9 @@ pub enum KafkaFailed {
         /// What the server is in now.
         to: coherence::Source,
     },
-    /// The task that reads has ended without a word.
-    #[error("the task that reads from Kafka has ended")]
-    Ended,
+    /// The task that reads is gone.
+    #[error(transparent)]
+    Ended(#[from] Ended),
 }
 
 impl KafkaFailed {
@@ -70,7 +70,7 @@ impl Classified for KafkaFailed {
             Self::Settings(_) => Kind::Permanent,
             Self::Turn(error) => error.kind(),
             Self::DeadLetters(error) => error.kind(),
-            Self::Kafka { .. } | Self::NoTopic { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended => {
+            Self::Kafka { .. } | Self::NoTopic { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended(_) => {
                 Kind::Transient
             }
         }
@@ -85,7 +85,7 @@ impl Classified for KafkaFailed {
             Self::NoTopic { .. } => Some("start the connector, which makes it, or mend FRESHLINE_KAFKA_TOPICS".into()),
             Self::Turn(error) => error.remedy(),
             Self::DeadLetters(error) => error.remedy(),
-            Self::Kafka { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended => None,
+            Self::Kafka { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended(_) => None,
         }
     }
 }

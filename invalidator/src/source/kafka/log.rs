@@ -14,6 +14,7 @@ use rdkafka::{
 use tracing::{debug, info, warn};
 
 use super::error::KafkaFailed;
+use crate::source::ahead::Ended;
 
 /// How long one question may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -239,7 +240,7 @@ async fn partitions(consumer: &Arc<StreamConsumer<Context>>, topics: &[String]) 
 
 /// Runs what waits inside the client, each question under its own deadline.
 async fn blocking<T: Send + 'static>(asks: impl FnOnce() -> Result<T, KafkaFailed> + Send + 'static) -> Result<T, KafkaFailed> {
-    tokio::task::spawn_blocking(asks).await.map_err(|_| KafkaFailed::Ended)?
+    tokio::task::spawn_blocking(asks).await.map_err(|_| Ended)?
 }
 
 /// Whether the client mends it by itself.

@@ -9,10 +9,7 @@ use freshline::{
     envelope::{Now, Poison, Reason, Record, decode},
 };
 use rdkafka::{Message, message::BorrowedMessage};
-use tokio::{
-    sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::{
@@ -22,6 +19,7 @@ use super::{
     offsets::Offsets,
 };
 use crate::source::{
+    ahead::{Left, Reader},
     decoder::{Decoder, Taken},
     turn::{Look, Turn},
 };
@@ -84,19 +82,8 @@ impl Pump {
     }
 
     /// Runs until it fails, or nobody takes what it reads.
-    pub async fn run(mut self, batches: mpsc::Sender<Vec<Event>>, mut acknowledged: watch::Receiver<Place>) -> KafkaFailed {
-        match self.keep_reading(batches, &mut acknowledged).await {
-            Ok(()) => KafkaFailed::Ended,
-            Err(error) => error,
-        }
-    }
-
-    async fn keep_reading(
-        &mut self,
-        batches: mpsc::Sender<Vec<Event>>,
-        acknowledged: &mut watch::Receiver<Place>,
-    ) -> Result<(), KafkaFailed> {
-        let Self { turn, log, state } = self;
+    pub async fn run(self, mut reader: Reader<KafkaFailed>) -> Result<Left, KafkaFailed> {
+        let Self { mut turn, log, mut state } = self;
         let (mut mark, mut marked) = (interval(MARKED_EVERY), 0);
         mark.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let counted_later = || async {
@@ -107,9 +94,9 @@ impl Pump {
         loop {
             tokio::select! {
                 batch = log.batch() => {
-                    let events = state.decode(turn, log, &batch?).await?;
-                    if !events.is_empty() && batches.send(events).await.is_err() {
-                        return Ok(());
+                    let events = state.decode(&mut turn, &log, &batch?).await?;
+                    if let Err(left) = reader.hand_on(events).await {
+                        return Ok(left);
                     }
                 }
                 _ = mark.tick() => {
@@ -118,15 +105,14 @@ impl Pump {
                     state.markers.written(&messages);
                     marked += 1;
                     if marked == TOLD_AFTER {
-                        state.tell_lacking(log);
+                        state.tell_lacking(&log);
                     }
                 }
                 counted = &mut counting => {
                     state.compare(counted)?;
                     counting = Box::pin(counted_later());
                 }
-                Ok(()) = acknowledged.changed() => {
-                    let place = *acknowledged.borrow_and_update();
+                place = reader.acknowledged() => {
                     if let Some(next) = state.offsets.acknowledged(place) {
                         log.commit(&next)?;
                     }

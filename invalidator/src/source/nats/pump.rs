@@ -7,7 +7,6 @@ use freshline::{
     dead_letters::{DeadLetters, Letter},
     envelope::{Now, Poison, Reason, Record, decode},
 };
-use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::{
@@ -15,6 +14,7 @@ use super::{
     log::{Delivered, Log},
 };
 use crate::source::{
+    ahead::{Left, Reader},
     decoder::Decoder,
     turn::{Look, Turn},
 };
@@ -41,29 +41,18 @@ impl Pump {
     }
 
     /// Runs until it fails, or nobody takes what it reads.
-    pub async fn run(mut self, batches: mpsc::Sender<Vec<Event>>, mut acknowledged: watch::Receiver<Place>) -> NatsFailed {
-        match self.keep_reading(batches, &mut acknowledged).await {
-            Ok(()) => NatsFailed::Ended,
-            Err(error) => error,
-        }
-    }
-
-    async fn keep_reading(
-        &mut self,
-        batches: mpsc::Sender<Vec<Event>>,
-        acknowledged: &mut watch::Receiver<Place>,
-    ) -> Result<(), NatsFailed> {
-        let Self { log, state } = self;
+    pub async fn run(self, mut reader: Reader<NatsFailed>) -> Result<Left, NatsFailed> {
+        let Self { mut log, mut state } = self;
         loop {
             let place = tokio::select! {
                 batch = log.batch() => {
                     let events = state.decode(&batch?).await?;
-                    if !events.is_empty() && batches.send(events).await.is_err() {
-                        return Ok(());
+                    if let Err(left) = reader.hand_on(events).await {
+                        return Ok(left);
                     }
                     continue;
                 }
-                Ok(()) = acknowledged.changed() => *acknowledged.borrow_and_update(),
+                place = reader.acknowledged() => place,
             };
             log.acknowledge(place).await?;
         }
