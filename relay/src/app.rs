@@ -23,7 +23,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let admin = Admin::bind(config.address, readiness.clone(), metrics.clone()).await?;
     info!("metrics and readiness at http://{}", admin.address()?);
     let stream = StreamSettings::new(server, slot, config.publication);
-    let sessions = Sessions { stream, nats: config.nats, max_age: config.max_age, readiness };
+    let sessions = Sessions { stream, to: config.to, readiness };
 
     let mut tasks = Tasks::new();
     tasks.spawn_sure("the admin port", admin.serve(stop.clone()));

@@ -3,12 +3,18 @@
 //! One topic with one partition and everything in it (changes, BEGIN, END, messages) has the order of the commits: exact ends, images,
 //! and a position with each. With more partitions, or without BEGIN and END, changes come without their ends: they are removed and
 //! not replaced, and the position is that of the last marker that has come to every partition.
+//!
+//! Whose topic it is the records tell: our relay writes its history into each, and nobody else does. It needs no markers, for its
+//! heartbeats tell positions; to begin with they are written all the same, and what comes back is Debezium's message or the relay's
+//! heartbeat.
 
 mod error;
+mod kept;
 mod log;
 mod markers;
 mod offsets;
 mod pump;
+mod relayed;
 
 use freshline::{
     broker::kafka::KafkaAddress, change::Beginning, coherence, dead_letters::DeadLetters, envelope::Numerics, rules::TableName,
@@ -71,9 +77,9 @@ impl Source for Kafka {
         let has_hole = !start.holes.is_empty();
         let begins_after = if has_hole { vec![Beginning::Over(look.snapshot.xmax())] } else { Vec::new() };
         let place = format!("offsets {:?} of {} partitions", start.offsets, start.offsets.len());
-        let decoder = Decoder::new(relations, numerics, tables);
+        let decoder = Decoder::new(history, relations, numerics, tables);
         let dead_letters = DeadLetters::new(self.database.clone());
-        let pump = Pump::new(turn, log, (markers, decoder), dead_letters, (history, has_hole));
+        let pump = Pump::new(turn, log, (markers, decoder), dead_letters, (history, has_hole), start.expected);
         Ok(Connected { stream: Ahead::start(|reader| pump.run(reader)), place, start: None, begins_after })
     }
 }

@@ -52,7 +52,7 @@ impl Source for Nats {
             tracing::warn!("{hole}: what is cached cannot be trusted");
         }
         let begins_after = start.hole.iter().map(|_| Beginning::Over(look.snapshot.xmax())).collect();
-        let decoder = Decoder::new(relations, Numerics::default(), self.tables.clone());
+        let decoder = Decoder::new(history, relations, Numerics::default(), self.tables.clone());
         let pump = Pump::new(turn, log, decoder, history, start.sequence, DeadLetters::new(self.database.clone()));
         let place = format!("message {} of the stream {}", start.sequence, self.settings.stream);
         Ok(Connected { stream: Ahead::start(|reader| pump.run(reader)), place, start: None, begins_after })

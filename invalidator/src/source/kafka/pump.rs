@@ -3,24 +3,30 @@
 use std::time::Duration;
 
 use freshline::{
+    broker::{MessageId, kafka::ID_HEADER},
     change::{Event, Place},
     coherence::{self, Lsn},
     dead_letters::{DeadLetters, Letter},
-    envelope::{Now, Poison, Reason, Record, decode},
+    envelope::{Now, Poison, Record, decode},
 };
-use rdkafka::{Message, message::BorrowedMessage};
+use rdkafka::{
+    Message,
+    message::{BorrowedMessage, Headers},
+};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::{
     error::KafkaFailed,
+    kept::Next,
     log::Log,
     markers::{Arrived, Markers},
     offsets::Offsets,
+    relayed::Relayed,
 };
 use crate::source::{
     ahead::{Left, Reader},
-    decoder::{Decoder, Taken},
+    decoder::{Decoder, Taken, history_of},
     turn::{Look, Turn},
 };
 
@@ -44,16 +50,24 @@ pub struct Pump {
 struct State {
     history: coherence::Source,
     markers: Markers,
+    relayed: Relayed,
     decoder: Decoder,
     dead_letters: DeadLetters,
     offsets: Offsets,
+    /// By partition, what the first record has to be so that nothing is missing before it.
+    expected: Vec<Option<Next>>,
     /// Read so far, by partition; and where all that was read had been ended.
-    read: Vec<Option<i64>>,
-    ended: Vec<Option<i64>>,
+    read: Vec<Option<Next>>,
+    ended: Vec<Option<Next>>,
     batch: u64,
     /// What comes before the first marker everywhere may be of another history: it is not applied.
     is_skipping: bool,
-    position: Option<Lsn>,
+}
+
+/// The id that our relay has given it.
+fn id_of(message: &BorrowedMessage<'_>) -> Option<MessageId> {
+    let id = message.headers()?.iter().find(|header| header.key == ID_HEADER)?.value?;
+    std::str::from_utf8(id).ok()?.parse().ok()
 }
 
 /// Takes the ends for bounds. With several partitions an END may come before rows of its transaction that lie in others: it proves no
@@ -74,10 +88,22 @@ impl Pump {
         (markers, decoder): (Markers, Decoder),
         dead_letters: DeadLetters,
         (history, is_skipping): (coherence::Source, bool),
+        expected: Vec<Option<Next>>,
     ) -> Self {
         let (read, ended) = (vec![None; log.partitions().len()], vec![None; log.partitions().len()]);
-        let (offsets, batch, position) = (Offsets::default(), 0, None);
-        let state = State { history, markers, decoder, dead_letters, offsets, read, ended, batch, is_skipping, position };
+        let state = State {
+            history,
+            relayed: Relayed::new(log.partitions().len()),
+            markers,
+            decoder,
+            dead_letters,
+            offsets: Offsets::default(),
+            expected,
+            read,
+            ended,
+            batch: 0,
+            is_skipping,
+        };
         Self { turn, log, state }
     }
 
@@ -99,7 +125,7 @@ impl Pump {
                         return Ok(left);
                     }
                 }
-                _ = mark.tick() => {
+                _ = mark.tick(), if !state.decoder.is_relayed() => {
                     let messages = state.markers.next();
                     turn.emit(&messages).await?;
                     state.markers.written(&messages);
@@ -135,9 +161,11 @@ impl State {
         for message in batch {
             self.take(turn, log, message, (&look, now), &mut events).await?;
         }
-        self.decoder.pause(now, &mut events);
         if self.read.len() > 1 {
+            self.decoder.cut(now, &mut events);
             loosen(&mut events, now.bound);
+        } else {
+            self.decoder.pause(now, &mut events);
         }
         self.finish(now, &mut events);
         Ok(events)
@@ -152,39 +180,55 @@ impl State {
         events: &mut Vec<Event>,
     ) -> Result<(), KafkaFailed> {
         let Some(slot) = log.slot(message) else { return Ok(()) };
-        if self.is_skipping {
-            self.skip(slot, message, (look, now), events);
+        let is_known = self.expected[slot].take().is_some_and(|expected| self.is_expected(&expected, message, (look, now), events));
+        if is_known || self.came_again(slot, message) {
+            self.note(slot, message);
             return Ok(());
         }
-        if self.decoder.wants_relations() {
-            self.decoder.renew(turn.relations().await?);
+        if self.is_skipping && self.skip(slot, message, (look, now), events) {
+            return Ok(());
         }
-        let bytes = (message.key(), message.payload());
-        let mut taken = self.decoder.take(bytes, look, now, events);
-        let is_unknown = |taken: &Result<Taken, Poison>| {
-            taken.as_ref().is_err_and(|poison| matches!(poison.reason, Reason::UnknownTable { .. }))
-        };
-        if is_unknown(&taken) && self.decoder.may_renew() {
-            self.decoder.renew(turn.relations().await?);
-            taken = self.decoder.take(bytes, look, now, events);
-        }
-        match taken {
+        match self.decoder.take(turn, (message.key(), message.payload()), (look, now), events).await? {
             Ok(Taken::Done) => {}
+            Ok(Taken::Passed(position)) => self.relayed.reached(slot, position),
+            Ok(Taken::Later(to)) => return Err(KafkaFailed::SourceChanged { from: self.history, to }),
             Ok(Taken::Message { prefix, content, position }) => {
                 let arrived = self.markers.arrived(slot, &prefix, &content, position.unwrap_or(Lsn::ZERO));
                 if arrived == Arrived::Hole {
                     warn!("a marker did not come back: changes may be missing with it");
                     self.decoder.hole(look, now, events);
                 }
-                self.position = self.markers.position();
             }
             Err(poison) => {
                 self.decoder.poisoned(&poison.partial, look, now, events);
                 self.bury(message, &poison).await?;
             }
         }
-        self.note(slot, message.offset());
+        self.note(slot, message);
         Ok(())
+    }
+
+    /// Whether a first record is the last that was acknowledged, of which there is nothing more to do. If not, the topic is another.
+    fn is_expected(
+        &mut self,
+        expected: &Next,
+        message: &BorrowedMessage<'_>,
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let is_expected = expected.is_after(message);
+        if !is_expected {
+            warn!(topic = message.topic(), offset = message.offset(), "the last record that was acknowledged is another: a hole");
+            self.is_skipping = true;
+            self.decoder.hole(look, now, events);
+        }
+        is_expected
+    }
+
+    /// Whether our relay had written this before, and was killed.
+    fn came_again(&mut self, slot: usize, message: &BorrowedMessage<'_>) -> bool {
+        let id = id_of(message).filter(|id| id.history == self.history);
+        id.is_some_and(|id| self.relayed.came_again(slot, &id))
     }
 
     /// Keeps a message that cannot be used. What it touches is among the events.
@@ -201,26 +245,37 @@ impl State {
         Ok(self.dead_letters.write(&letter).await?)
     }
 
-    fn note(&mut self, slot: usize, offset: i64) {
-        self.read[slot] = Some(offset + 1);
+    fn note(&mut self, slot: usize, message: &BorrowedMessage<'_>) {
+        self.read[slot] = Some(Next::after(message));
         if self.decoder.is_outside() {
             self.ended.clone_from(&self.read);
         }
     }
 
-    /// Looks for markers alone.
-    fn skip(&mut self, slot: usize, message: &BorrowedMessage<'_>, (look, now): (&Look, Now), events: &mut Vec<Event>) {
-        if let Ok(Record::Message(marker)) = decode(message.key(), message.payload()) {
+    /// Looks for markers alone, and for what needs none. Whether the record is done with.
+    fn skip(&mut self, slot: usize, message: &BorrowedMessage<'_>, (look, now): (&Look, Now), events: &mut Vec<Event>) -> bool {
+        let record = decode(message.key(), message.payload());
+        if record.as_ref().is_ok_and(|record| history_of(record).is_some()) {
+            info!("the topic is a relay's, which tells the history of each record: no marker is waited for");
+            self.is_skipping = false;
+            return false;
+        }
+        if let Ok(Record::Message(marker)) = record {
             let position = marker.origin.lsn.unwrap_or(Lsn::ZERO);
             self.markers.arrived(slot, &marker.prefix, &marker.content, position);
         }
-        self.read[slot] = Some(message.offset() + 1);
+        self.read[slot] = Some(Next::after(message));
         if self.markers.position().is_some() {
             info!("the first marker is back: changes count from here");
             self.is_skipping = false;
-            self.position = self.markers.position();
             self.decoder.hole(look, now, events);
         }
+        true
+    }
+
+    /// Up to where everything has come, if that is known.
+    fn position(&self) -> Lsn {
+        self.markers.position().max(self.relayed.position()).unwrap_or(Lsn::ZERO)
     }
 
     /// The batch's own place: what is before it is what has been ended.
@@ -231,8 +286,7 @@ impl State {
         let own = Place(self.batch);
         if self.decoder.is_outside() {
             self.ended.clone_from(&self.read);
-            let position = self.position.take().unwrap_or(Lsn::ZERO);
-            events.push(Event::Reached { position, place: own });
+            events.push(Event::Reached { position: self.position(), place: own });
             self.offsets.note(own, self.ended.clone());
             return;
         }

@@ -5,7 +5,7 @@ use freshline::{
     change::{Event, Place},
     coherence::{self, Lsn},
     dead_letters::{DeadLetters, Letter},
-    envelope::{Now, Poison, Reason, Record, decode},
+    envelope::{Now, Poison},
 };
 use tracing::{debug, warn};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::source::{
     ahead::{Left, Reader},
-    decoder::Decoder,
+    decoder::{Decoder, Taken},
     turn::{Look, Turn},
 };
 
@@ -84,20 +84,14 @@ impl State {
     }
 
     async fn take(&mut self, delivered: &Delivered, (look, now): (&Look, Now), events: &mut Vec<Event>) -> Result<(), NatsFailed> {
-        if self.decoder.wants_relations() {
-            self.decoder.renew(self.turn.relations().await?);
-        }
-        let mut taken = self.read(delivered, (look, now), events);
-        if is_unknown(&taken) && self.decoder.may_renew() {
-            self.decoder.renew(self.turn.relations().await?);
-            taken = self.read(delivered, (look, now), events);
-        }
-        match taken {
-            Ok(Read::Taken) => {}
+        let key = delivered.message.headers.as_ref().and_then(|headers| headers.get(KEY_HEADER)).map(|key| key.as_str().as_bytes());
+        let message = (key, Some(&*delivered.message.payload));
+        match self.decoder.take(&mut self.turn, message, (look, now), events).await? {
+            Ok(Taken::Done | Taken::Message { .. }) => {}
             // The place moves on, and nothing else.
-            Ok(Read::Passed(position)) if self.decoder.is_outside() => events.push(Event::Reached { position, place: now.place }),
-            Ok(Read::Passed(_)) => debug!("a message of no transaction came in the middle of one"),
-            Ok(Read::Later(to)) => return Err(NatsFailed::SourceChanged { from: self.history, to }),
+            Ok(Taken::Passed(position)) if self.decoder.is_outside() => events.push(Event::Reached { position, place: now.place }),
+            Ok(Taken::Passed(_)) => debug!("a message of no transaction came in the middle of one"),
+            Ok(Taken::Later(to)) => return Err(NatsFailed::SourceChanged { from: self.history, to }),
             Err(poison) => {
                 self.keep(delivered, &poison).await?;
                 self.decoder.poisoned(&poison.partial, look, now, events);
@@ -108,24 +102,6 @@ impl State {
             }
         }
         Ok(())
-    }
-
-    fn read(&mut self, delivered: &Delivered, (look, now): (&Look, Now), events: &mut Vec<Event>) -> Result<Read, Poison> {
-        let key = delivered.message.headers.as_ref().and_then(|headers| headers.get(KEY_HEADER)).map(|key| key.as_str().as_bytes());
-        let record = decode(key, Some(&delivered.message.payload))?;
-        let Some(history) = history_of(&record) else { return self.decoder.record(record, look, now, events).map(|_| Read::Taken) };
-        if history != self.history {
-            // What an earlier history had is in every snapshot of this one.
-            return Ok(if is_later(&history, &self.history) { Read::Later(history) } else { Read::Passed(Lsn::ZERO) });
-        }
-        match record {
-            Record::Heartbeat(heartbeat) => Ok(Read::Passed(heartbeat.position.unwrap_or(Lsn::ZERO))),
-            record @ Record::Hole(_) => {
-                self.decoder.record(record, look, now, events)?;
-                Ok(Read::Passed(Lsn::ZERO))
-            }
-            record => self.decoder.record(record, look, now, events).map(|_| Read::Taken),
-        }
     }
 
     /// Keeps what cannot be used, before anything after it is handed on.
@@ -139,34 +115,4 @@ impl State {
             Letter { source: "nats", place: &place, subject: Some(subject), table: table.as_deref(), reason: &reason, raw };
         Ok(self.dead_letters.write(&letter).await?)
     }
-}
-
-/// What became of a message.
-enum Read {
-    /// Its events were added.
-    Taken,
-    /// It has none; everything up to this position has been delivered.
-    Passed(Lsn),
-    /// It is of a history that the primary has come to after it was asked last.
-    Later(coherence::Source),
-}
-
-fn is_unknown(read: &Result<Read, Poison>) -> bool {
-    read.as_ref().is_err_and(|poison| matches!(poison.reason, Reason::UnknownTable { .. }))
-}
-
-fn history_of(record: &Record<'_>) -> Option<coherence::Source> {
-    match record {
-        Record::Change(envelope) => envelope.origin.history,
-        Record::Message(logical) => logical.origin.history,
-        Record::Begin(boundary) | Record::End(boundary) => boundary.history,
-        Record::Heartbeat(heartbeat) => heartbeat.history,
-        Record::Hole(hole) => hole.history,
-        Record::Tombstone => None,
-    }
-}
-
-/// Whether a history is one that another has become.
-fn is_later(history: &coherence::Source, than: &coherence::Source) -> bool {
-    history.system == than.system && (history.timeline, history.started_us) > (than.timeline, than.started_us)
 }
