@@ -4,3 +4,8 @@
 pub mod kafka;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(all(feature = "kafka", feature = "nats"))]
+mod source;
+
+#[cfg(all(feature = "kafka", feature = "nats"))]
+pub use source::{KafkaConfig, SourceConfig};

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use freshline::{
     admin::{Admin, Readiness},
+    broker::{KafkaConfig, SourceConfig},
     check::check,
     coherence::{LinkKeeper, Links},
     fault::{self, Classified},
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::{Config, KafkaConfig, REDIS_DEADLINE, SourceConfig},
+    config::{Config, REDIS_DEADLINE},
     plan::Planner,
     poll::{Poller, Polls},
     session::{CACHE, Sessions},

@@ -3,9 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshline::{
-    broker::{kafka::KafkaAddress, nats::NatsSettings},
-    config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars, Word},
-    envelope::Numerics,
+    broker::SourceConfig,
+    config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars},
     replication::SlotLimits,
 };
 
@@ -45,74 +44,6 @@ const TRAIL: Setting<u32> = Setting::count(
 /// How long a call to Redis may take before it is sent again. Above any script's run, below a second of staleness.
 pub const REDIS_DEADLINE: Duration = Duration::from_millis(500);
 
-const SOURCE: Setting<SourceName> = Setting::word(
-    "SOURCE",
-    "Where changes come from: Postgres itself, the relay's stream in NATS JetStream, or Debezium's topics in Kafka.",
-)
-.or("postgres");
-
-const TOPICS: Setting<Vec<String>> = Setting::list(
-    "KAFKA_TOPICS",
-    "shop.all",
-    "The topics to consume: the one that everything is routed into, or all of the connector's, `.transaction` and `.message` too.",
-)
-.or("freshline.all");
-
-const GROUP: Setting<String> = Setting::text(
-    "KAFKA_GROUP",
-    "freshline",
-    "The group under which Kafka keeps the offsets, and the name of the turn that only one invalidator has. One per cache.",
-)
-.or("freshline");
-
-const DECIMALS: Setting<Numerics> =
-    Setting::word("KAFKA_DECIMALS", "The connector's `decimal.handling.mode`; under precise, NaN cannot be told from null.")
-        .or("string");
-
-const CONSUMER: Setting<String> =
-    Setting::namespace("NATS_CONSUMER", "The durable consumer that remembers how far the stream was applied. One per cache.")
-        .or("freshline");
-
-/// Where changes come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SourceName {
-    Postgres,
-    Nats,
-    Kafka,
-}
-
-impl Word for SourceName {
-    const WORDS: &'static [(&'static str, Self)] = &[("postgres", Self::Postgres), ("nats", Self::Nats), ("kafka", Self::Kafka)];
-}
-
-/// Where changes come from, and how to reach it where that is not the primary.
-#[derive(Debug)]
-pub enum SourceConfig {
-    Postgres,
-    Nats { settings: NatsSettings, consumer: String },
-    Kafka(Box<KafkaConfig>),
-}
-
-/// How to consume from Kafka.
-#[derive(Debug)]
-pub struct KafkaConfig {
-    pub address: KafkaAddress,
-    pub topics: Vec<String>,
-    pub group: String,
-    pub numerics: Numerics,
-}
-
-impl SourceConfig {
-    /// Its word.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Nats { .. } => "nats",
-            Self::Kafka(_) => "kafka",
-        }
-    }
-}
-
 /// What this process is told from outside.
 #[derive(Debug)]
 pub struct Config {
@@ -132,7 +63,6 @@ pub struct Config {
 pub fn settings() -> Vec<Description> {
     let own = [
         ADDRESS.describe(),
-        SOURCE.describe(),
         SLOT.describe(),
         PUBLICATION.describe(),
         RULES.describe(),
@@ -143,9 +73,7 @@ pub fn settings() -> Vec<Description> {
         SLOT_WARN.describe(),
         SLOT_DROP.describe(),
     ];
-    let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
-    let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
-    Shared::SETTINGS.into_iter().chain(own).chain(nats).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
+    Shared::SETTINGS.into_iter().chain(own).chain(SourceConfig::settings()).collect()
 }
 
 /// Reads all of them.
@@ -155,7 +83,7 @@ pub fn settings() -> Vec<Description> {
 pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
     let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
-    let source = read_source(&mut read);
+    let source = SourceConfig::read(&mut read);
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
     let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
     let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
@@ -174,25 +102,4 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
             slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
         })
     })
-}
-
-/// A source's own settings are read where it is chosen, and not missed where it is not.
-fn read_source(read: &mut Reader<'_>) -> Option<SourceConfig> {
-    match read.get(&SOURCE)? {
-        SourceName::Postgres => Some(SourceConfig::Postgres),
-        SourceName::Nats => {
-            let (settings, consumer) = (NatsSettings::read(read), read.get(&CONSUMER));
-            Some(SourceConfig::Nats { settings: settings?, consumer: consumer? })
-        }
-        SourceName::Kafka => {
-            let (address, topics) = (KafkaAddress::read(read), read.get(&TOPICS));
-            let (group, numerics) = (read.get(&GROUP), read.get(&DECIMALS));
-            Some(SourceConfig::Kafka(Box::new(KafkaConfig {
-                address: address?,
-                topics: topics?,
-                group: group?,
-                numerics: numerics?,
-            })))
-        }
-    }
 }

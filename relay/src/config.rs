@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use freshline::{
     broker::nats::NatsSettings,
     config::{
-        DATABASE_URL, Description, Faults, GRACE, LOG, LOG_FORMAT, PUBLICATION, PostgresUrl, Reader, SLOT_DROP, SLOT_WARN, Setting,
-        Vars,
+        DATABASE_URL, Description, Faults, GRACE, LOG, LOG_FORMAT, PUBLICATION, PostgresUrl, RELAY_SLOT, Reader, SLOT_DROP,
+        SLOT_WARN, Setting, Vars,
     },
     replication::SlotLimits,
     telemetry::Logging,
@@ -14,10 +14,6 @@ use freshline::{
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("RELAY_ADDRESS", "Where the relay answers `/metrics`, `/livez` and `/readyz`.").or("127.0.0.1:9103");
-
-const SLOT: Setting<String> =
-    Setting::namespace("RELAY_SLOT", "The replication slot that the relay reads from. Made if it is not there; one per broker.")
-        .or("freshline_relay");
 
 const MAX_AGE: Setting<Duration> = Setting::millis(
     "NATS_MAX_AGE_MS",
@@ -45,7 +41,7 @@ pub fn settings() -> Vec<Description> {
     let own = [
         DATABASE_URL.describe(),
         PUBLICATION.describe(),
-        SLOT.describe(),
+        RELAY_SLOT.describe(),
         SLOT_WARN.describe(),
         SLOT_DROP.describe(),
         ADDRESS.describe(),
@@ -63,7 +59,7 @@ pub fn settings() -> Vec<Description> {
 /// Every fault, and not only the first.
 pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
-    let (database_url, publication, slot) = (read.get(&DATABASE_URL), read.get(&PUBLICATION), read.get(&SLOT));
+    let (database_url, publication, slot) = (read.get(&DATABASE_URL), read.get(&PUBLICATION), read.get(&RELAY_SLOT));
     let (address, nats, max_age) = (read.get(&ADDRESS), NatsSettings::read(&mut read), read.get(&MAX_AGE));
     let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
     let (filter, format, grace) = (read.get(&LOG), read.get(&LOG_FORMAT), read.get(&GRACE));

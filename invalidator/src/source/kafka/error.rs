@@ -1,6 +1,7 @@
 //! Why a stream from Kafka cannot go on.
 
 use freshline::{
+    broker::kafka::KafkaRefusal,
     coherence,
     dead_letters::DeadLetterError,
     fault::{Classified, Kind},
@@ -12,7 +13,10 @@ use crate::source::turn::TurnError;
 /// Why a stream from Kafka cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaFailed {
-    /// Kafka refused, or did not answer.
+    /// No broker let us in.
+    #[error(transparent)]
+    Refused(#[from] KafkaRefusal),
+    /// Kafka refused something, or did not answer.
     #[error("Kafka failed while {doing}")]
     Kafka {
         /// What was asked.
@@ -68,6 +72,7 @@ impl Classified for KafkaFailed {
         match self {
             Self::Kafka { source, .. } if refused_for_good(source) => Kind::Permanent,
             Self::Settings(_) => Kind::Permanent,
+            Self::Refused(refusal) => refusal.kind(),
             Self::Turn(error) => error.kind(),
             Self::DeadLetters(error) => error.kind(),
             Self::Kafka { .. } | Self::NoTopic { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended => {
@@ -81,6 +86,7 @@ impl Classified for KafkaFailed {
             Self::Kafka { source, .. } if refused_for_good(source) => {
                 Some("check FRESHLINE_KAFKA_USER and its rights: read on the topics, read on the group, describe on both".into())
             }
+            Self::Refused(refusal) => refusal.remedy(),
             Self::Settings(_) => Some("check the FRESHLINE_KAFKA_ settings".into()),
             Self::NoTopic { .. } => Some("start the connector, which makes it, or mend FRESHLINE_KAFKA_TOPICS".into()),
             Self::Turn(error) => error.remedy(),
