@@ -3,12 +3,20 @@
 use std::{path::PathBuf, time::Duration};
 
 use freshline::{
+    broker::SourceConfig,
     coherence::Stripes,
     config::{
-        DATABASE_URL, Description, Faults, MAX_STALENESS, NAMESPACE, PUBLICATION, PostgresUrl, REDIS_URL, RULES, Reader, RedisUrl,
-        SLOT, STRIPES, Vars,
+        DATABASE_URL, Description, Faults, MAX_STALENESS, NAMESPACE, Optional, PUBLICATION, PostgresUrl, REDIS_URL, RELAY_SLOT,
+        RULES, Reader, RedisUrl, SLOT, STRIPES, Setting, Vars,
     },
 };
+use secrecy::SecretString;
+
+const CONNECT_URL: Optional<SecretString> = Setting::secret(
+    "KAFKA_CONNECT_URL",
+    "Where Kafka Connect answers, such as http://connect:8083: its Debezium connector is checked as well.",
+)
+.optional();
 
 /// What this command is told from outside.
 #[derive(Debug)]
@@ -16,7 +24,10 @@ pub struct Config {
     pub database_url: PostgresUrl,
     pub redis_url: RedisUrl,
     pub stripes: Stripes,
+    pub source: SourceConfig,
+    pub connect_url: Option<SecretString>,
     pub slot: String,
+    pub relay_slot: String,
     pub publication: String,
     pub rules: Option<PathBuf>,
     pub max_staleness: Duration,
@@ -24,16 +35,18 @@ pub struct Config {
 
 /// Every setting, for `settings`.
 pub fn settings() -> Vec<Description> {
-    vec![
+    let own = [
         DATABASE_URL.describe(),
         REDIS_URL.describe(),
         NAMESPACE.describe(),
         STRIPES.describe(),
         SLOT.describe(),
+        RELAY_SLOT.describe(),
         PUBLICATION.describe(),
         RULES.describe(),
         MAX_STALENESS.describe(),
-    ]
+    ];
+    own.into_iter().chain(SourceConfig::settings()).chain([CONNECT_URL.describe()]).collect()
 }
 
 /// Reads all of them.
@@ -45,13 +58,17 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let (database_url, redis_url) = (read.get(&DATABASE_URL), read.get(&REDIS_URL));
     let (namespace, stripes) = (read.get(&NAMESPACE), read.get(&STRIPES));
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
-    let max_staleness = read.get(&MAX_STALENESS);
+    let (source, connect_url) = (SourceConfig::read(&mut read), read.optional(&CONNECT_URL));
+    let (relay_slot, max_staleness) = (read.get(&RELAY_SLOT), read.get(&MAX_STALENESS));
     read.finish(|| {
         Some(Config {
             database_url: database_url?,
             redis_url: redis_url?,
             stripes: Stripes::new(&namespace?, stripes?)?,
+            source: source?,
+            connect_url: connect_url?,
             slot: slot?,
+            relay_slot: relay_slot?,
             publication: publication?,
             rules: rules?,
             max_staleness: max_staleness?,

@@ -7,6 +7,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{CommandFactory, Parser};
 use freshline::{config::Environment, fault::Classified, telemetry::chain};
 
+mod broker;
 mod config;
 mod dead_letters;
 mod doctor;

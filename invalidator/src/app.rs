@@ -137,7 +137,8 @@ impl App {
             tasks.spawn_sure("the watch over the slot", slot_guard.run(stop.clone()));
         }
         tasks.spawn("the applier", async move {
-            let asked = retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules)).await;
+            let has_slot = matches!(source, SourceConfig::Postgres);
+            let asked = retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&settings, &rules, has_slot)).await;
             match asked {
                 Ok(()) => readiness.ready(PRIMARY),
                 Err(GivenUp::Stopped { .. }) => return Ok(()),
