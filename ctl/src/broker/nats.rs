@@ -52,6 +52,8 @@ pub struct Consumer {
     pub name: String,
     /// Up to this message all is applied, visible, and acknowledged.
     pub acknowledged: u64,
+    /// Whether that message is still there. It is not where messages were purged or grew too old, which moves consumers along.
+    pub is_there: bool,
     /// How long the oldest message after it has been in the stream; none where there is none.
     pub oldest_us: Option<u64>,
     #[serde(skip)]
@@ -113,8 +115,9 @@ async fn look_at_consumer(stream: &stream::Stream, name: &str) -> Result<Option<
         Err(error) => return Err(asking()(error)),
     };
     let acknowledged = info.ack_floor.stream_sequence;
+    let is_there = acknowledged == 0 || age_of(stream, acknowledged).await?.is_some();
     let oldest_us = oldest_after(stream, acknowledged).await?;
-    Ok(Some(Consumer { name: name.to_owned(), acknowledged, oldest_us, config: info.config }))
+    Ok(Some(Consumer { name: name.to_owned(), acknowledged, is_there, oldest_us, config: info.config }))
 }
 
 /// How long the message after this one, or the first that is left, has been there, in µs by our own clock.
@@ -123,11 +126,14 @@ async fn oldest_after(stream: &stream::Stream, acknowledged: u64) -> Result<Opti
     if state.messages == 0 || acknowledged >= state.last_sequence {
         return Ok(None);
     }
-    let next = (acknowledged + 1).max(state.first_sequence);
-    let message = match stream.get_raw_message(next).await {
+    age_of(stream, (acknowledged + 1).max(state.first_sequence)).await
+}
+
+async fn age_of(stream: &stream::Stream, sequence: u64) -> Result<Option<u64>, Untold> {
+    let message = match stream.get_raw_message(sequence).await {
         Ok(message) => message,
         Err(error) if matches!(error.kind(), stream::LastRawMessageErrorKind::NoMessageFound) => return Ok(None),
-        Err(error) => return Err(Untold::asking("NATS", "reading the oldest message that waits")(error)),
+        Err(error) => return Err(Untold::asking("NATS", "reading a message")(error)),
     };
     let age = async_nats::datetime::now() - message.time;
     Ok(Some(u64::try_from(age.whole_microseconds()).unwrap_or(0)))

@@ -114,6 +114,10 @@ fn lag(stream: &Stream, consumer: &Consumer) -> Finding {
         let says = format!("what {name} has not acknowledged is gone: the stream begins at message {}", stream.first);
         return Finding::problem("lag", says, anew);
     }
+    if !consumer.is_there && acknowledged <= stream.last {
+        let says = format!("message {acknowledged}, the last that {name} acknowledged, is gone, and perhaps others after it");
+        return Finding::note("lag", says, anew);
+    }
     let waits = stream.last - acknowledged;
     let age = consumer.oldest_us.filter(|_| waits > 0).unwrap_or(0);
     let says = format!("{waits} messages are not acknowledged by {name}, the oldest for {}", paint::micros(age));
@@ -152,7 +156,7 @@ mod tests {
 
     fn at(acknowledged: u64, oldest: Duration) -> Consumer {
         let oldest_us = u64::try_from(oldest.as_micros()).ok();
-        Consumer { name: "c".into(), acknowledged, oldest_us, config: consumer::Config::default() }
+        Consumer { name: "c".into(), acknowledged, is_there: true, oldest_us, config: consumer::Config::default() }
     }
 
     #[rstest::rstest]
@@ -161,6 +165,7 @@ mod tests {
     #[case::growing_old(at(150, Duration::from_secs(50_000)), Level::Problem, "57 % of what the stream keeps")]
     #[case::just_in_time(at(100, Duration::ZERO), Level::Ok, "100 messages")]
     #[case::gone(at(99, Duration::ZERO), Level::Problem, "is gone")]
+    #[case::purged(Consumer { is_there: false, ..at(200, Duration::ZERO) }, Level::Note, "perhaps others after it")]
     #[case::an_old_copy(at(201, Duration::ZERO), Level::Problem, "old copy")]
     fn what_waits_is_held_against_what_is_kept(#[case] consumer: Consumer, #[case] level: Level, #[case] said: &str) {
         let day = stream::Config { max_age: Duration::from_secs(86_400), ..stream::Config::default() };

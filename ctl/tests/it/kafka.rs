@@ -30,7 +30,8 @@ impl Brokered {
         let connector = Connector::of(stage.postgres(), stage.name(), &format!("{}_dbz", stage.name()));
         let topic = connector.topic().expect("one topic");
         let connect = connected(kafka, connector).await;
-        let source = source(&stage, kafka, &topic);
+        let mut source = source(&stage, kafka, &topic).to_vec();
+        source.push(("FRESHLINE_KAFKA_CONNECT_URL", format!("http://127.0.0.1:{}", connect.port())));
         Self { house: House::by(stage, &source).await, kafka, _connect: connect, topic }
     }
 
@@ -81,6 +82,7 @@ async fn a_sound_kafka_has_nothing_to_mend_its_place_is_shown_and_what_loses_cha
     assert_found(&ran, "ok", &["one topic, one partition"]);
     assert_found(&ran, "ok", &["messages of", "are not acknowledged"]);
     assert_found(&ran, "ok", &["read for the topics", "_dbz"]);
+    assert_found(&ran, "ok", &["_dbz runs, and tells all that is needed"]);
     let text = b.house.run(&["status"]).await.text;
     assert!(text.contains(&b.topic) && text.contains("acknowledged") && text.contains("nothing older than"), "{text}");
 
