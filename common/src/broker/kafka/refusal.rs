@@ -4,6 +4,7 @@
 //! side: so a first client is watched until it is in, and a wrong password or certificate is an error within a second.
 
 use std::{
+    fs::File,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use rdkafka::{
 };
 use tracing::debug;
 
-use super::KafkaAddress;
+use super::{KafkaAddress, Tls};
 use crate::fault::{Classified, Kind};
 
 /// How long the brokers may take to let us in.
@@ -92,8 +93,8 @@ impl KafkaRefusal {
             Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
                 Some(Self::Login { said })
             }
-            // A broker that ends during the handshake has the same code.
-            Code::SSL if said.contains("certificate") => Some(Self::Tls { said }),
+            // A broker that ends during the handshake has the same code, and one that refuses ours tells it when the handshake is over.
+            Code::SSL | Code::BrokerTransportFailure if said.contains("certificate") => Some(Self::Tls { said }),
             _ => None,
         }
     }
@@ -154,6 +155,7 @@ impl KafkaAddress {
     }
 
     fn knock(&self, met: &Met) -> Result<(), KafkaRefusal> {
+        self.files_are_there()?;
         let made = self.client().create_with_context(met.clone());
         let client: BaseConsumer<Met> = made.map_err(|error| KafkaRefusal::Settings { said: error.to_string() })?;
         let began = Instant::now();
@@ -172,6 +174,16 @@ impl KafkaAddress {
         }
     }
 
+    /// The client does not say which of its files it cannot read.
+    fn files_are_there(&self) -> Result<(), KafkaRefusal> {
+        let Some(Tls { ca, certificate }) = &self.tls else { return Ok(()) };
+        let own = certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        for file in ca.iter().chain(own) {
+            File::open(file).map_err(|error| KafkaRefusal::Settings { said: format!("{}: {error}", file.display()) })?;
+        }
+        Ok(())
+    }
+
     fn silent(&self, said: Option<String>) -> KafkaRefusal {
         KafkaRefusal::Silent { brokers: self.brokers.join(","), said: said.unwrap_or_else(|| "it said nothing".to_owned()) }
     }
@@ -186,7 +198,9 @@ mod tests {
         let refused = |code, said: &str| KafkaRefusal::of(&KafkaError::Global(code), said).map(|refusal| refusal.kind());
         assert_eq!(refused(Code::Authentication, "Authentication failed"), Some(Kind::Permanent));
         assert_eq!(refused(Code::SSL, "SSL handshake failed: certificate verify failed"), Some(Kind::Permanent));
+        assert_eq!(refused(Code::BrokerTransportFailure, "sslv3 alert certificate unknown"), Some(Kind::Permanent));
         assert_eq!(refused(Code::SSL, "SSL handshake failed: Disconnected"), None);
+        assert_eq!(refused(Code::BrokerTransportFailure, "Connection refused"), None);
         assert_eq!(refused(Code::AllBrokersDown, "1/1 brokers are down"), None);
     }
 
