@@ -74,7 +74,7 @@ impl Classified for KafkaRefusal {
             Self::Login { .. } => "check FRESHLINE_KAFKA_USER, FRESHLINE_KAFKA_PASSWORD and FRESHLINE_KAFKA_SASL".to_owned(),
             Self::Tls { .. } => "name the authority that signed the brokers' certificates in FRESHLINE_KAFKA_CA_FILE, and the brokers in \
                                  FRESHLINE_KAFKA_BROKERS as their certificates do; if they ask for ours, set \
-                                 FRESHLINE_KAFKA_CERTIFICATE_FILE"
+                                 FRESHLINE_KAFKA_CERTIFICATE_FILE; what has expired has to be renewed"
                 .to_owned(),
             Self::Silent { .. } => {
                 "start Kafka, or name its brokers in FRESHLINE_KAFKA_BROKERS; FRESHLINE_KAFKA_TLS and FRESHLINE_KAFKA_SASL have to be \

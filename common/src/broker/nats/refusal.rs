@@ -92,7 +92,7 @@ impl Classified for NatsRefusal {
             Self::Tls { .. } => {
                 "name the authority that signed the server's certificate in FRESHLINE_NATS_TLS_CA, and the server in \
                                  FRESHLINE_NATS_URL as its certificate does; if it asks for ours, set FRESHLINE_NATS_TLS_CERT and \
-                                 FRESHLINE_NATS_TLS_KEY"
+                                 FRESHLINE_NATS_TLS_KEY; what has expired has to be renewed"
                     .to_owned()
             }
             Self::Connect { .. } => {
