@@ -9,6 +9,7 @@ use freshline::{
         DATABASE_URL, Description, Faults, MAX_STALENESS, NAMESPACE, Optional, PUBLICATION, PostgresUrl, REDIS_URL, RELAY_SLOT,
         RULES, Reader, RedisUrl, SLOT, STRIPES, Setting, Vars,
     },
+    shard::Shard,
 };
 use secrecy::SecretString;
 
@@ -40,6 +41,7 @@ pub fn settings() -> Vec<Description> {
         REDIS_URL.describe(),
         NAMESPACE.describe(),
         STRIPES.describe(),
+        Shard::SETTING.describe(),
         SLOT.describe(),
         RELAY_SLOT.describe(),
         PUBLICATION.describe(),
@@ -56,7 +58,11 @@ pub fn settings() -> Vec<Description> {
 pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
     let (database_url, redis_url) = (read.get(&DATABASE_URL), read.get(&REDIS_URL));
-    let (namespace, stripes) = (read.get(&NAMESPACE), read.get(&STRIPES));
+    let stripes = match (read.get(&NAMESPACE), read.get(&STRIPES)) {
+        (Some(namespace), Some(stripes)) => Stripes::new(&namespace, stripes),
+        _ => None,
+    };
+    let shard = Shard::read(&mut read, stripes.as_ref());
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
     let (source, connect_url) = (SourceConfig::read(&mut read), read.optional(&CONNECT_URL));
     let (relay_slot, max_staleness) = (read.get(&RELAY_SLOT), read.get(&MAX_STALENESS));
@@ -64,10 +70,10 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
         Some(Config {
             database_url: database_url?,
             redis_url: redis_url?,
-            stripes: Stripes::new(&namespace?, stripes?)?,
-            source: source?,
+            stripes: stripes?,
+            source: source?.of_shard(shard?),
             connect_url: connect_url?,
-            slot: slot?,
+            slot: shard?.name(&slot?),
             relay_slot: relay_slot?,
             publication: publication?,
             rules: rules?,

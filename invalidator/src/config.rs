@@ -4,8 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshline::{
     broker::SourceConfig,
-    config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars},
+    config::{Description, Faults, Life, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars},
     replication::SlotLimits,
+    service::Configuration,
+    shard::Shard,
 };
 
 use crate::applier::Replicas;
@@ -50,6 +52,7 @@ pub struct Config {
     pub shared: Shared,
     pub address: SocketAddr,
     pub source: SourceConfig,
+    pub shard: Shard,
     pub slot: String,
     pub publication: String,
     pub rules: Option<PathBuf>,
@@ -59,47 +62,51 @@ pub struct Config {
     pub slot_limits: SlotLimits,
 }
 
-/// Every setting, for `--settings`.
-pub fn settings() -> Vec<Description> {
-    let own = [
-        ADDRESS.describe(),
-        SLOT.describe(),
-        PUBLICATION.describe(),
-        RULES.describe(),
-        POLL.describe(),
-        REPLICAS.describe(),
-        REPLICAS_TIMEOUT.describe(),
-        TRAIL.describe(),
-        SLOT_WARN.describe(),
-        SLOT_DROP.describe(),
-    ];
-    Shared::SETTINGS.into_iter().chain(own).chain(SourceConfig::settings()).collect()
-}
+impl Configuration for Config {
+    fn settings() -> Vec<Description> {
+        let own = [
+            ADDRESS.describe(),
+            Shard::SETTING.describe(),
+            SLOT.describe(),
+            PUBLICATION.describe(),
+            RULES.describe(),
+            POLL.describe(),
+            REPLICAS.describe(),
+            REPLICAS_TIMEOUT.describe(),
+            TRAIL.describe(),
+            SLOT_WARN.describe(),
+            SLOT_DROP.describe(),
+        ];
+        Shared::SETTINGS.into_iter().chain(own).chain(SourceConfig::settings()).collect()
+    }
 
-/// Reads all of them.
-///
-/// # Errors
-/// Every fault, and not only the first.
-pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
-    let mut read = Reader::new(vars);
-    let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
-    let source = SourceConfig::read(&mut read);
-    let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
-    let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
-    let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
-    let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
-    read.finish(|| {
-        Some(Config {
-            shared: shared?,
-            address: address?,
-            source: source?,
-            slot: slot?,
-            publication: publication?,
-            rules: rules?,
-            poll_interval: poll_interval?,
-            replicas: Replicas { count: count?, timeout: timeout? },
-            trail: trail?,
-            slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
+    fn load(vars: &dyn Vars) -> Result<Self, Faults> {
+        let mut read = Reader::new(vars);
+        let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
+        let shard = Shard::read(&mut read, shared.as_ref().map(|shared| &shared.stripes));
+        let source = SourceConfig::read(&mut read);
+        let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
+        let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
+        let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
+        let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
+        read.finish(|| {
+            Some(Self {
+                shared: shared?,
+                address: address?,
+                source: source?.of_shard(shard?),
+                shard: shard?,
+                slot: shard?.name(&slot?),
+                publication: publication?,
+                rules: rules?,
+                poll_interval: poll_interval?,
+                replicas: Replicas { count: count?, timeout: timeout? },
+                trail: trail?,
+                slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
+            })
         })
-    })
+    }
+
+    fn life(&self) -> &Life {
+        &self.shared.life
+    }
 }

@@ -4,6 +4,7 @@ use super::{kafka::KafkaAddress, nats::NatsSettings};
 use crate::{
     config::{Description, Reader, Setting, Word},
     envelope::Numerics,
+    shard::Shard,
 };
 
 const SOURCE: Setting<SourceName> = Setting::word(
@@ -97,6 +98,15 @@ impl SourceConfig {
                 let (group, numerics) = (read.get(&GROUP), read.get(&DECIMALS));
                 Some(Self::Kafka(Box::new(KafkaConfig { address: address?, topics: topics?, group: group?, numerics: numerics? })))
             }
+        }
+    }
+
+    /// The same for one shard, which has a consumer of its own.
+    pub fn of_shard(self, shard: Shard) -> Self {
+        match self {
+            Self::Postgres => Self::Postgres,
+            Self::Nats { settings, consumer } => Self::Nats { settings, consumer: shard.name(&consumer) },
+            Self::Kafka(kafka) => Self::Kafka(Box::new(KafkaConfig { group: shard.name(&kafka.group), ..*kafka })),
         }
     }
 

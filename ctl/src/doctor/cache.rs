@@ -84,7 +84,7 @@ async fn history(servers: &Servers, open: &[&Control]) -> Option<Finding> {
 
 /// Whether the invalidator was told another source than this command.
 fn other_source(ours: &str, processes: &[Process]) -> Option<Finding> {
-    let theirs = processes.iter().filter_map(|process| process.source.as_deref()).find(|theirs| *theirs != ours)?;
+    let theirs = processes.iter().filter_map(|process| process.source.as_deref()).find(|theirs| !theirs.starts_with(ours))?;
     let says = format!("FRESHLINE_SOURCE is {ours} here, and an invalidator reads from {theirs}");
     Some(Finding::problem("source", says, "give this command the same FRESHLINE_… variables as the invalidator"))
 }
