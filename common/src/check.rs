@@ -6,6 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{
     fault::{Classified, Kind},
+    primary::is_for_good,
     replication::{Follower, ReplicationError, StreamSettings, preflight},
     rules::{LiveSchema, Rules, SchemaUnread},
 };
@@ -51,7 +52,7 @@ impl fmt::Display for Listed<'_> {
 impl Classified for NotReady {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unreachable(sqlx::Error::Database(refused)) if is_for_good(refused.code().as_deref()) => Kind::Permanent,
+            Self::Unreachable(error) if is_for_good(error) => Kind::Permanent,
             Self::Unreachable(_) => Kind::Transient,
             Self::Settings(error) => error.kind(),
             Self::Schema(error) => error.kind(),
@@ -61,7 +62,7 @@ impl Classified for NotReady {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Unreachable(sqlx::Error::Database(refused)) if is_for_good(refused.code().as_deref()) => {
+            Self::Unreachable(error) if is_for_good(error) => {
                 Some("check user, password and database in FRESHLINE_DATABASE_URL".into())
             }
             Self::Settings(error) => error.remedy(),
@@ -69,11 +70,6 @@ impl Classified for NotReady {
             Self::Unreachable(_) | Self::Findings(_) => None,
         }
     }
-}
-
-/// Classes 28 (invalid authorization) and 3D (no such database) of SQLSTATE.
-fn is_for_good(sqlstate: Option<&str>) -> bool {
-    sqlstate.is_some_and(|code| code.starts_with("28") || code.starts_with("3D"))
 }
 
 /// Looks at the server and its tables, for the role of these settings, which reads the slot or does not.

@@ -5,10 +5,11 @@ use freshline::{
     coherence,
     dead_letters::DeadLetterError,
     fault::{Classified, Kind},
+    primary::PrimaryError,
 };
 use rdkafka::error::KafkaError;
 
-use crate::source::{ahead::Ended, turn::TurnError};
+use crate::source::ahead::Ended;
 
 /// Why a stream from Kafka cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ pub enum KafkaFailed {
     },
     /// The turn is lost.
     #[error(transparent)]
-    Turn(#[from] TurnError),
+    Turn(#[from] PrimaryError),
     /// A message that cannot be used could not be kept; it is not acknowledged.
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
