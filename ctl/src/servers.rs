@@ -20,6 +20,9 @@ use crate::{broker::Untold, config::Config};
 /// How long a server may take to answer one question.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// The process that publishes to a broker.
+pub const RELAY: &str = "freshline-relay";
+
 /// What is looked at.
 #[derive(Debug)]
 pub struct Servers {
@@ -177,7 +180,7 @@ impl Servers {
     pub fn own_slot(&self) -> Option<(&str, &'static str)> {
         match self.config.source {
             SourceConfig::Postgres => Some((&self.config.slot, "the invalidator")),
-            SourceConfig::Nats { .. } => Some((&self.config.relay_slot, "freshline-relay")),
+            SourceConfig::Nats { .. } => Some((&self.config.relay_slot, RELAY)),
             SourceConfig::Kafka(_) => None,
         }
     }

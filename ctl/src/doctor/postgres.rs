@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use super::Finding;
 use crate::{
     paint,
-    servers::{Servers, Trouble},
+    servers::{RELAY, Servers, Trouble},
 };
 
 /// The role that the migrations make for the invalidator.
@@ -92,7 +92,9 @@ async fn triggers(servers: &Servers, connection: &mut PgConnection) -> Result<Fi
 /// What the slots hold back: ours has to be read, and none may fill the disk.
 fn slots(servers: &Servers, slots: &[HeldBack]) -> Vec<Finding> {
     let own = servers.own_slot();
-    let reader = |slot: &HeldBack| own.filter(|(own, _)| slot.slot == *own).map(|(_, reader)| reader);
+    // Topics may be the relay's as well: its slot is ours where it is there.
+    let ours = own.unwrap_or((&servers.config.relay_slot, RELAY));
+    let reader = |slot: &HeldBack| (slot.slot == ours.0).then_some(ours.1);
     let mut findings: Vec<Finding> = slots.iter().flat_map(|slot| one_slot(slot, reader(slot))).collect();
     match own {
         Some((own, reader)) if !slots.iter().any(|slot| slot.slot == own) => {

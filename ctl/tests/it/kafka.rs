@@ -8,7 +8,7 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 use stage::{
-    Stage,
+    Login, Process, Stage,
     servers::{Connect, ConnectOptions, Connector, Home, Kafka, Topology},
 };
 
@@ -125,6 +125,14 @@ async fn under_kafka_a_topic_for_each_table_is_told_with_what_to_change() {
     let status = run(&["status"]).await.text;
     assert!(status.contains("own age only") && status.contains("RegexRouter"), "{status}");
     assert_eq!(run(&["status", "--json"]).await.json()["broker"]["kafka"]["topology"], "topic_per_table");
+
+    // It works, and nothing is to be mended: no more can be proven of such topics.
+    let invalidator = stage.launch("freshline-invalidator", Login::Invalidator).variables(source.clone());
+    let _invalidator = Process::start(invalidator.variable("FRESHLINE_INVALIDATOR_ADDRESS", "127.0.0.1:0")).expect("it starts");
+    stage.until("the cache is open", async || run(&["status", "--json"]).await.json()["cache"]["open"] == 1).await;
+    let ran = run(&["doctor", "--json"]).await;
+    assert_eq!(findings(&ran, "problem"), Vec::<String>::new());
+    assert_found(&ran, "note", &["nothing is proven yet", "values are served while they are younger"]);
 }
 
 #[tokio::test]
