@@ -47,6 +47,9 @@ pub struct Nats {
     lost: CancellationToken,
     /// The stream's last message, as far as we have asked for.
     last_id: Option<String>,
+    /// What the stream's last hole has in its id; all that follows it has the same. What is sent after a hole may have been stored
+    /// before: taken for a duplicate it would not be the stream's last message, and the next one be refused.
+    nonce: Option<String>,
 }
 
 /// Why messages cannot be published.
@@ -108,7 +111,8 @@ impl Nats {
         let last = last_message(&stream).await?;
         let last_id = last.as_ref().and_then(|message| header(&message.headers, NATS_MESSAGE_ID.as_ref()));
         let last = last.map(|message| Last::of(last_id.as_deref(), Some(&message.payload)));
-        Ok((Self { context, settings: settings.clone(), client, lost, last_id }, last))
+        let nonce = last_id.as_deref().and_then(|id| id.splitn(4, ':').nth(3)).map(str::to_owned);
+        Ok((Self { context, settings: settings.clone(), client, lost, last_id, nonce }, last))
     }
 
     /// The longest value that the server takes.
@@ -127,7 +131,8 @@ impl Nats {
     /// [`NatsError::Publish`].
     pub async fn publish(&mut self, letter: Letter) -> Result<Stored, NatsError> {
         let mut headers = HeaderMap::new();
-        let id = match letter.nonce {
+        self.nonce = letter.nonce.map(|nonce| nonce.to_string()).or(self.nonce.take());
+        let id = match &self.nonce {
             Some(nonce) => format!("{}:{nonce}", letter.id),
             None => letter.id.to_string(),
         };
