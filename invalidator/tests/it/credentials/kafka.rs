@@ -4,7 +4,7 @@ use std::path::Path;
 
 use freshline::broker::kafka::{KafkaAddress, KafkaRefusal};
 use stage::{
-    Stage,
+    Login, Stage,
     servers::{Authority, Certificate, Home, KAFKA_USER, Kafka, KafkaLogin, KafkaOptions, KafkaTls},
 };
 
@@ -45,7 +45,10 @@ async fn kafka_lets_in_by_each_kind_of_password_and_refuses_a_wrong_one_at_once(
     let stage = Stage::new().await;
     let wrong = by("scram-sha-512", WRONG).map(|(name, value)| (format!("FRESHLINE_{name}"), value.to_owned()));
     let source = [("FRESHLINE_SOURCE", "kafka".to_owned()), ("FRESHLINE_KAFKA_BROKERS", kafka.brokers())];
-    assert_ends(launch(&stage).variables(source).variables(wrong), "FRESHLINE_KAFKA_PASSWORD").await;
+    assert_ends(launch(&stage).variables(source.clone()).variables(wrong.clone()), "FRESHLINE_KAFKA_PASSWORD").await;
+    let relay = stage.launch("freshline-relay", Login::Invalidator).variable("FRESHLINE_RELAY_ADDRESS", "127.0.0.1:0");
+    let relay = relay.variable("FRESHLINE_RELAY_TO", "kafka").variables(source).variables(wrong);
+    assert_ends(relay, "FRESHLINE_KAFKA_PASSWORD").await;
 }
 
 #[tokio::test]
