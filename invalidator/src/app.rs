@@ -91,6 +91,7 @@ struct Applier {
 impl Applier {
     async fn run(self, stop: CancellationToken) -> Result<(), String> {
         let Self { stream, source, rules, sessions, readiness } = self;
+        let name = sessions.shard.told(source.name());
         match retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&stream, &rules)).await {
             Ok(()) => readiness.ready(PRIMARY),
             Err(GivenUp::Stopped { .. }) => return Ok(()),
@@ -100,12 +101,12 @@ impl Applier {
         match source {
             SourceConfig::Postgres => sessions.run(Postgres::new(stream), stop).await.map_err(|error| fault::in_full(&error)),
             SourceConfig::Nats { settings, consumer } => sessions
-                .run(Nats::new(settings, consumer, tables, stream.server), stop)
+                .run(Nats::new(settings, consumer, name, tables, stream.server), stop)
                 .await
                 .map_err(|error| fault::in_full(&error)),
             SourceConfig::Kafka(kafka) => {
                 let KafkaConfig { address, topics, group, numerics } = *kafka;
-                let kafka = KafkaSettings { address, topics, group, numerics, tables };
+                let kafka = KafkaSettings { address, topics, group, numerics, name, tables };
                 sessions.run(Kafka::new(kafka, stream.server), stop).await.map_err(|error| fault::in_full(&error))
             }
         }

@@ -50,7 +50,7 @@ pub struct Session {
     pub source: Source,
     /// Where the stream begins, where the source knows.
     pub start: Option<Lsn>,
-    /// The log's end, sampled after the stream had started: to be reached before a stripe is opened.
+    /// The log's end, sampled after the stream had started: to be reached before a stripe is opened, or to be told as reached.
     pub catch_up_to: Lsn,
     /// What is never delivered: all of it has to be in the snapshot that a stripe is opened with.
     pub begins_after: Vec<Beginning>,

@@ -102,6 +102,10 @@ impl Applier {
                     self.confirm(batch.take()).await?;
                     self.ledger.reached(position, place);
                 }
+                Work::CaughtUp => {
+                    self.confirm(batch.take()).await?;
+                    self.session.catch_up_to = Lsn::ZERO;
+                }
                 Work::Hole(beginning) => {
                     self.confirm(batch.take()).await?;
                     self.fall_into(beginning).await?;

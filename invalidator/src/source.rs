@@ -3,6 +3,7 @@
 mod ahead;
 mod decoder;
 pub mod kafka;
+mod letters;
 pub mod nats;
 pub mod postgres;
 mod turn;

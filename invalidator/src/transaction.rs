@@ -56,6 +56,8 @@ pub enum Step {
     Commit(End),
     /// Everything below this has been delivered. Outside transactions only.
     Reached(Lsn, Place),
+    /// Everything that the log held when the session began has been delivered. Outside transactions only.
+    CaughtUp,
     /// Something before this may never be delivered. Outside transactions only.
     Hole(Beginning),
 }
@@ -87,6 +89,8 @@ pub enum Work {
     },
     /// Everything below this has been delivered.
     Reached(Lsn, Place),
+    /// Everything that the log held when the session began has been delivered.
+    CaughtUp,
     /// Something before this may never be delivered.
     Hole(Beginning),
 }
@@ -125,9 +129,10 @@ impl Assembler {
             (Step::Bump, Some(open)) => open.bumps = true,
             (Step::Commit(end), open) => work.extend(open.take().map(|open| open.commit(end)).into_iter().flatten()),
             (Step::Reached(position, place), None) => work.push(Work::Reached(position, place)),
+            (Step::CaughtUp, None) => work.push(Work::CaughtUp),
             (Step::Hole(beginning), None) => work.push(Work::Hole(beginning)),
             // The decoder refuses rows outside transactions; a position inside one says nothing yet.
-            (Step::Touch(_) | Step::Bump, None) | (Step::Reached(..) | Step::Hole(_), Some(_)) => {}
+            (Step::Touch(_) | Step::Bump, None) | (Step::Reached(..) | Step::CaughtUp | Step::Hole(_), Some(_)) => {}
         }
     }
 

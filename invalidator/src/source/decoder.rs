@@ -122,6 +122,33 @@ impl Decoder {
         self.sequence.cut(now, events);
     }
 
+    /// Takes a message that was kept as a dead letter once more, as a transaction of its own and outside of any other. What it touches was
+    /// removed, or everything was given up, when it came first.
+    ///
+    /// # Errors
+    /// [`TurnError`]: the turn is lost. Within, why it cannot be used now either; no event was added.
+    pub async fn again(
+        &mut self,
+        turn: &mut Turn,
+        raw: &[u8],
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> Result<Result<(), String>, TurnError> {
+        let mut own = Vec::new();
+        if let Err(poison) = self.take(turn, (None, Some(raw)), (look, now), &mut own).await? {
+            return Ok(Err(poison.to_string()));
+        }
+        self.cut(now, &mut own);
+        loosen(&mut own, now.bound);
+        let is_of_the_future =
+            |event: &Event| matches!(event, Event::Begin { xid, .. } if xid.widen(&look.snapshot) >= look.snapshot.xmax());
+        if own.iter().any(is_of_the_future) {
+            return Ok(Err("it is so old that its transaction id means another one by now".to_owned()));
+        }
+        events.append(&mut own);
+        Ok(Ok(()))
+    }
+
     /// Something may be missing before this.
     pub fn hole(&mut self, look: &Look, now: Now, events: &mut Vec<Event>) {
         self.fall_into(Beginning::Over(look.snapshot.xmax()), now, events);
@@ -208,6 +235,15 @@ impl Decoder {
     }
 }
 
+/// Takes the ends for bounds, where they prove nothing of what came before them.
+pub fn loosen(events: &mut [Event], bound: Lsn) {
+    for event in events {
+        if let Event::Commit { end, is_exact, .. } = event {
+            (*end, *is_exact) = (bound.max(*end), false);
+        }
+    }
+}
+
 /// The history that a message is of: our relay writes it into every one, and nobody else does.
 pub fn history_of(record: &Record<'_>) -> Option<coherence::Source> {
     match record {
@@ -242,5 +278,20 @@ fn nowhere() -> Origin<'static> {
         end: None,
         history: None,
         is_snapshot: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use freshline::change::Place;
+
+    use super::*;
+
+    #[test]
+    fn an_end_of_one_partition_proves_nothing_for_the_others() {
+        let lsn = |position| Lsn::new(position).expect("small");
+        let mut events = [Event::Commit { end: lsn(7), is_exact: true, place: Place(1) }];
+        loosen(&mut events, lsn(9));
+        assert!(matches!(events, [Event::Commit { end, is_exact: false, .. }] if end == lsn(9)), "{events:?}");
     }
 }

@@ -8,6 +8,7 @@
 //! heartbeats tell positions; to begin with they are written all the same, and what comes back is Debezium's message or the relay's
 //! heartbeat.
 
+mod catch_up;
 mod error;
 mod kept;
 mod log;
@@ -16,14 +17,12 @@ mod offsets;
 mod pump;
 mod relayed;
 
-use freshline::{
-    broker::kafka::KafkaAddress, change::Beginning, coherence, dead_letters::DeadLetters, envelope::Numerics, rules::TableName,
-};
+use freshline::{broker::kafka::KafkaAddress, change::Beginning, coherence, envelope::Numerics, rules::TableName};
 use sqlx::postgres::PgConnectOptions;
 
 pub use self::error::KafkaFailed;
 use self::{log::Log, markers::Markers, pump::Pump};
-use super::{Connected, Source, ahead::Ahead, decoder::Decoder, turn::Turn};
+use super::{Connected, Source, ahead::Ahead, decoder::Decoder, letters::Letters, turn::Turn};
 
 /// What to consume, and who does.
 #[derive(Debug, Clone)]
@@ -36,6 +35,8 @@ pub struct KafkaSettings {
     pub group: String,
     /// How the connector writes `numeric`.
     pub numerics: Numerics,
+    /// What this source is called where its dead letters are kept.
+    pub name: String,
     /// The tables that have rules.
     pub tables: Vec<TableName>,
 }
@@ -59,7 +60,7 @@ impl Source for Kafka {
     type Error = KafkaFailed;
 
     async fn connect(&mut self, history: coherence::Source) -> Result<Connected<Self::Stream>, KafkaFailed> {
-        let KafkaSettings { address, topics, group, numerics, tables } = self.settings.clone();
+        let KafkaSettings { address, topics, group, numerics, name, tables } = self.settings.clone();
         let mut turn = Turn::take(self.database.clone(), &group).await?;
         let relations = turn.relations().await?;
         let log = Log::open(&address, &group, topics, history).await?;
@@ -74,12 +75,11 @@ impl Source for Kafka {
         if look.source != history {
             return Err(KafkaFailed::SourceChanged { from: history, to: look.source });
         }
-        let has_hole = !start.holes.is_empty();
-        let begins_after = if has_hole { vec![Beginning::Over(look.snapshot.xmax())] } else { Vec::new() };
+        let begins_after = if !start.holes.is_empty() { vec![Beginning::Over(look.snapshot.xmax())] } else { Vec::new() };
         let place = format!("offsets {:?} of {} partitions", start.offsets, start.offsets.len());
         let decoder = Decoder::new(history, relations, numerics, tables);
-        let dead_letters = DeadLetters::new(self.database.clone());
-        let pump = Pump::new(turn, log, (markers, decoder), dead_letters, (history, has_hole), start.expected);
+        let letters = Letters::new(name, self.database.clone());
+        let pump = Pump::new(turn, log, (markers, decoder, letters), history, start);
         Ok(Connected { stream: Ahead::start(|reader| pump.run(reader)), place, start: None, begins_after })
     }
 }

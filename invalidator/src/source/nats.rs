@@ -8,14 +8,12 @@ mod error;
 mod log;
 mod pump;
 
-use freshline::{
-    broker::nats::NatsSettings, change::Beginning, coherence, dead_letters::DeadLetters, envelope::Numerics, rules::TableName,
-};
+use freshline::{broker::nats::NatsSettings, change::Beginning, coherence, envelope::Numerics, rules::TableName};
 use sqlx::postgres::PgConnectOptions;
 
 pub use self::error::NatsFailed;
 use self::{log::Log, pump::Pump};
-use super::{Connected, Source, ahead::Ahead, decoder::Decoder, turn::Turn};
+use super::{Connected, Source, ahead::Ahead, decoder::Decoder, letters::Letters, turn::Turn};
 
 /// The stream of a relay.
 #[derive(Debug)]
@@ -23,15 +21,17 @@ pub struct Nats {
     settings: NatsSettings,
     /// The durable consumer, one per cache.
     consumer: String,
+    /// What this source is called where its dead letters are kept.
+    name: String,
     /// The tables that have rules.
     tables: Vec<TableName>,
     database: PgConnectOptions,
 }
 
 impl Nats {
-    /// This stream read by a consumer of this name, and the primary that its changes come from.
-    pub fn new(settings: NatsSettings, consumer: String, tables: Vec<TableName>, database: PgConnectOptions) -> Self {
-        Self { settings, consumer, tables, database }
+    /// This stream read by a consumer of this name, and the primary that its changes come from. Dead letters are kept under `name`.
+    pub fn new(settings: NatsSettings, consumer: String, name: String, tables: Vec<TableName>, database: PgConnectOptions) -> Self {
+        Self { settings, consumer, name, tables, database }
     }
 }
 
@@ -53,7 +53,8 @@ impl Source for Nats {
         }
         let begins_after = start.hole.iter().map(|_| Beginning::Over(look.snapshot.xmax())).collect();
         let decoder = Decoder::new(history, relations, Numerics::default(), self.tables.clone());
-        let pump = Pump::new(turn, log, decoder, history, start.sequence, DeadLetters::new(self.database.clone()));
+        let letters = Letters::new(self.name.clone(), self.database.clone());
+        let pump = Pump::new(turn, log, decoder, history, start.sequence, letters);
         let place = format!("message {} of the stream {}", start.sequence, self.settings.stream);
         Ok(Connected { stream: Ahead::start(|reader| pump.run(reader)), place, start: None, begins_after })
     }

@@ -51,6 +51,8 @@ pub struct Log {
 pub struct Start {
     /// By partition, the first to be read.
     pub offsets: Vec<i64>,
+    /// By partition, where it ended when it was asked.
+    pub ends: Vec<i64>,
     /// By partition, what the first has to be: the last that was acknowledged.
     pub expected: Vec<Option<Next>>,
     /// Why something before it is missing; none where all of it was acknowledged in this history.
@@ -132,11 +134,12 @@ impl Log {
             }
             let committed =
                 consumer.committed_offsets(asked, ANSWER_WITHIN).map_err(KafkaFailed::doing("asking for the committed offsets"))?;
-            let mut start = Start { offsets: Vec::new(), expected: Vec::new(), holes: Vec::new() };
+            let mut start = Start { offsets: Vec::new(), ends: Vec::new(), expected: Vec::new(), holes: Vec::new() };
             for partition in &partitions {
                 let (low, high) = consumer
                     .fetch_watermarks(&partition.topic, partition.number, ANSWER_WITHIN)
                     .map_err(KafkaFailed::doing("asking for the ends of a partition"))?;
+                start.ends.push(high);
                 let kept = committed.find_partition(&partition.topic, partition.number);
                 let kept =
                     kept.as_ref().and_then(|kept| Some((kept.offset().to_raw().filter(|offset| *offset > 0)?, kept.metadata())));

@@ -4,8 +4,8 @@ use freshline::{
     broker::nats::KEY_HEADER,
     change::{Event, Place},
     coherence::{self, Lsn},
-    dead_letters::{DeadLetters, Letter},
-    envelope::{Now, Poison},
+    dead_letters::Asked,
+    envelope::Now,
 };
 use tracing::{debug, warn};
 
@@ -16,6 +16,7 @@ use super::{
 use crate::source::{
     ahead::{Left, Reader},
     decoder::{Decoder, Taken},
+    letters::Letters,
     turn::{Look, Turn},
 };
 
@@ -32,29 +33,32 @@ struct State {
     history: coherence::Source,
     /// The message that comes next.
     next: u64,
-    dead_letters: DeadLetters,
+    letters: Letters,
 }
 
 impl Pump {
-    pub fn new(turn: Turn, log: Log, decoder: Decoder, history: coherence::Source, next: u64, dead_letters: DeadLetters) -> Self {
-        Self { log, state: State { turn, decoder, history, next, dead_letters } }
+    pub fn new(turn: Turn, log: Log, decoder: Decoder, history: coherence::Source, next: u64, letters: Letters) -> Self {
+        Self { log, state: State { turn, decoder, history, next, letters } }
     }
 
     /// Runs until it fails, or nobody takes what it reads.
     pub async fn run(self, mut reader: Reader<NatsFailed>) -> Result<Left, NatsFailed> {
         let Self { mut log, mut state } = self;
         loop {
-            let place = tokio::select! {
-                batch = log.batch() => {
-                    let events = state.decode(&batch?).await?;
-                    if let Err(left) = reader.hand_on(events).await {
-                        return Ok(left);
-                    }
+            let events = tokio::select! {
+                batch = log.batch() => state.decode(&batch?).await?,
+                () = state.letters.is_time() => {
+                    let asked = state.letters.asked().await?;
+                    state.again(&asked).await?
+                }
+                place = reader.acknowledged() => {
+                    log.acknowledge(place).await?;
                     continue;
                 }
-                place = reader.acknowledged() => place,
             };
-            log.acknowledge(place).await?;
+            if let Err(left) = reader.hand_on(events).await {
+                return Ok(left);
+            }
         }
     }
 }
@@ -62,10 +66,7 @@ impl Pump {
 impl State {
     /// A batch's events. That the primary answers proves that the turn is still ours.
     async fn decode(&mut self, batch: &[Delivered]) -> Result<Vec<Event>, NatsFailed> {
-        let look = self.turn.look().await?;
-        if look.source != self.history {
-            return Err(NatsFailed::SourceChanged { from: self.history, to: look.source });
-        }
+        let look = self.look().await?;
         let mut events = Vec::with_capacity(batch.len() * 3);
         for delivered in batch {
             // Sent again, because no acknowledgement has come in time.
@@ -83,6 +84,23 @@ impl State {
         Ok(events)
     }
 
+    async fn look(&mut self) -> Result<Look, NatsFailed> {
+        let look = self.turn.look().await?;
+        if look.source == self.history { Ok(look) } else { Err(NatsFailed::SourceChanged { from: self.history, to: look.source }) }
+    }
+
+    /// The events of dead letters that are to be tried again, between two transactions.
+    async fn again(&mut self, asked: &[Asked]) -> Result<Vec<Event>, NatsFailed> {
+        let mut events = Vec::new();
+        if !asked.is_empty() && self.decoder.is_outside() {
+            let look = self.look().await?;
+            let now = Now { bound: look.insert, place: Place(self.next - 1) };
+            let hands = (&mut self.decoder, &mut self.turn);
+            self.letters.try_again::<NatsFailed>(asked, hands, (&look, now), &mut events).await?;
+        }
+        Ok(events)
+    }
+
     async fn take(&mut self, delivered: &Delivered, (look, now): (&Look, Now), events: &mut Vec<Event>) -> Result<(), NatsFailed> {
         let key = delivered.message.headers.as_ref().and_then(|headers| headers.get(KEY_HEADER)).map(|key| key.as_str().as_bytes());
         let message = (key, Some(&*delivered.message.payload));
@@ -93,7 +111,9 @@ impl State {
             Ok(Taken::Passed(_)) => debug!("a message of no transaction came in the middle of one"),
             Ok(Taken::Later(to)) => return Err(NatsFailed::SourceChanged { from: self.history, to }),
             Err(poison) => {
-                self.keep(delivered, &poison).await?;
+                // Before anything after it is handed on.
+                let (place, subject) = (format!("message {} of the stream", delivered.sequence), &delivered.message.subject);
+                self.letters.keep(&place, subject, &poison, &delivered.message.payload).await?;
                 self.decoder.poisoned(&poison.partial, look, now, events);
                 self.decoder.pause(now, events);
                 if self.decoder.is_outside() {
@@ -102,17 +122,5 @@ impl State {
             }
         }
         Ok(())
-    }
-
-    /// Keeps what cannot be used, before anything after it is handed on.
-    async fn keep(&self, delivered: &Delivered, poison: &Poison) -> Result<(), NatsFailed> {
-        let place = format!("message {} of the stream", delivered.sequence);
-        let (reason, subject) = (poison.to_string(), delivered.message.subject.as_str());
-        let table = poison.partial.table.as_ref().map(|(schema, name)| format!("{schema}.{name}"));
-        warn!(sequence = delivered.sequence, subject, "a message cannot be used, and is kept as a dead letter: {reason}");
-        let raw = &delivered.message.payload;
-        let letter =
-            Letter { source: "nats", place: &place, subject: Some(subject), table: table.as_deref(), reason: &reason, raw };
-        Ok(self.dead_letters.write(&letter).await?)
     }
 }
