@@ -111,7 +111,8 @@ impl Writer {
             Event::Message { prefix, .. } if SILENT_PREFIXES.contains(&&*prefix) => {}
             Event::Message { prefix, content } => self.hold(Held::Message(prefix, content), letters),
             Event::Commit { end, .. } => self.commit(end, letters),
-            Event::Reached { .. } | Event::Hole { .. } => {}
+            // The session tells positions and holes itself.
+            Event::Reached { .. } | Event::CaughtUp | Event::Hole { .. } => {}
         }
     }
 
