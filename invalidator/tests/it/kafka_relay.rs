@@ -20,7 +20,7 @@ use rdkafka::{
 };
 use stage::{
     Launch, Login, Process, Stage,
-    servers::{Home, Kafka, KafkaOptions},
+    servers::{Home, KAFKA_USER, Kafka, KafkaLogin, KafkaOptions},
 };
 
 use crate::house::{House, launch};
@@ -90,6 +90,8 @@ fn by_kafka(stage: &Stage, kafka: &Kafka) -> Launch {
         ("FRESHLINE_KAFKA_BROKERS", kafka.brokers()),
         ("FRESHLINE_KAFKA_TOPICS", topic(stage)),
         ("FRESHLINE_KAFKA_GROUP", stage.name().to_owned()),
+        // The relay's numbers are read as the relay writes them.
+        ("FRESHLINE_KAFKA_DECIMALS", "precise".to_owned()),
     ])
 }
 
@@ -487,4 +489,21 @@ async fn a_kafka_topic_that_would_lose_changes_is_refused() {
     for said in ["cleanup.policy has to be delete", "retention.ms has to be 600000", "kafka-configs.sh --alter"] {
         assert!(told.contains(said), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_relay_logs_in_to_kafka_and_says_so_where_it_cannot() {
+    let home = Home::scratch().expect("a scratch directory");
+    let options = KafkaOptions { login: KafkaLogin::Password, ..KafkaOptions::default() };
+    let (stage, kafka) = (Stage::new().await, Kafka::start(home, options).await.expect("Kafka starts"));
+    let with = |password: &str| {
+        let login = [("FRESHLINE_KAFKA_SASL", "scram-sha-256"), ("FRESHLINE_KAFKA_USER", KAFKA_USER)];
+        relay(&stage, &kafka, 1).variables(login).variable("FRESHLINE_KAFKA_PASSWORD", password)
+    };
+    let mut relay = Process::start(with("wrong")).expect("the relay starts");
+    assert!(!relay.wait(ANSWER_WITHIN).await.expect("it ends").success());
+    let told = relay.lines().join("\n");
+    assert!(told.contains("check FRESHLINE_KAFKA_USER") && !told.contains("wrong"), "{told}");
+    let mut relay = Process::start(with(kafka.password())).expect("the relay starts");
+    relay.line("publishing what Postgres changes").await;
 }

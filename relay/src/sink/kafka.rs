@@ -95,8 +95,8 @@ impl ClientContext for Context {
 impl Context {
     /// A failure while doing this, or what it comes from.
     fn doing(&self, doing: &'static str) -> impl FnOnce(KafkaError) -> KafkaRefused {
-        let refusal = self.0.get().cloned();
-        move |error| KafkaRefused::Kafka { doing, source: refusal.unwrap_or(error) }
+        let refusal = self.0.clone();
+        move |error| KafkaRefused::Kafka { doing, source: refusal.get().cloned().unwrap_or(error) }
     }
 }
 
