@@ -207,7 +207,7 @@ impl Decoder {
             self.sequence.take(xid, origin, event, now, events);
             return Ok(());
         }
-        let (change, Notes { has_unknown_column, .. }) = envelope.change(table, self.numerics())?;
+        let (change, Notes { has_unknown_column, .. }) = envelope.change(table, self.numerics)?;
         self.is_stale |= has_unknown_column;
         self.sequence.take(xid, origin, Event::Row(change), now, events);
         Ok(())
@@ -225,18 +225,13 @@ impl Decoder {
         }
     }
 
-    /// How `numeric` is written. Our relay writes it as Postgres prints it, whatever a connector does.
-    fn numerics(&self) -> Numerics {
-        if self.is_relayed { Numerics::default() } else { self.numerics }
-    }
-
     fn has_rules(&self, schema: &str, name: &str) -> bool {
         self.tables.iter().any(|table| *table.schema == *schema && *table.name == *name)
     }
 
     fn row_of(&self, partial: &Partial) -> Option<RowChange> {
         let (schema, name) = partial.table.as_ref()?;
-        partial.change(self.relations.get(schema, name)?, self.numerics())
+        partial.change(self.relations.get(schema, name)?, self.numerics)
     }
 }
 

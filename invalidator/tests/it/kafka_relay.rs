@@ -424,6 +424,7 @@ async fn a_topic_made_anew_that_has_grown_past_the_kept_offset_is_a_hole() {
     let is_made = async || admin.create_topics([&new], &made).await.is_ok_and(|made| made[0].is_ok());
     r.house.stage.until("it is made again", is_made).await;
     r.relay.restart().await.expect("started again");
+    r.written(1).await;
     while r.offsets().0 <= kept + 10 {
         r.house.stage.sql("update products set price = price + 1").await;
     }
