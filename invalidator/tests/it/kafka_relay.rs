@@ -403,7 +403,8 @@ async fn a_topic_that_is_deleted_under_the_relay_is_a_hole() {
     r.delete_topic().await;
     r.house.stage.sql("update products set price = 11.00").await;
     r.opened_anew(before).await;
-    assert_eq!(r.house.served(&key(1), None).await, Err(Refusal::OtherGeneration));
+    // What the slot still had has come again, and may have removed it.
+    assert!(matches!(r.house.served(&key(1), None).await, Err(Refusal::OtherGeneration | Refusal::Missing)));
     r.assert_alive().await;
 }
 
