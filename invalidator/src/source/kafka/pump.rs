@@ -182,7 +182,7 @@ impl State {
     /// Writes a marker, where they are any use; and sees whether the log's end as of the beginning has been read.
     async fn mark(&mut self, turn: &mut Turn, log: &Log) -> Result<Vec<Event>, KafkaFailed> {
         let mut events = Vec::new();
-        if !self.decoder.is_relayed() && (!self.has_given_up() || self.marked % SELDOM == 0) {
+        if !self.decoder.is_relayed() && (!self.has_given_up() || self.marked.is_multiple_of(SELDOM)) {
             let messages = self.markers.next();
             turn.emit(&messages).await?;
             self.markers.written(&messages);
