@@ -16,7 +16,7 @@ const PROCESSES: [(&str, &str); 5] = [
     ("freshline-invalidator", "Applies changes. Logs in to Postgres as `freshline_invalidator`, which may replicate."),
     (
         "freshline-relay",
-        "Publishes changes to NATS JetStream. Logs in to Postgres as `freshline_invalidator`, which may replicate.",
+        "Publishes changes to NATS JetStream or Kafka. Logs in to Postgres as `freshline_invalidator`, which may replicate.",
     ),
     ("freshline-warmer", "Fills keys. Logs in to Postgres as `freshline_warmer`. What to warm is said by options: see `--help`."),
     (

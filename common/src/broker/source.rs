@@ -9,14 +9,14 @@ use crate::{
 
 const SOURCE: Setting<SourceName> = Setting::word(
     "SOURCE",
-    "Where changes come from: Postgres itself, the relay's stream in NATS JetStream, or Debezium's topics in Kafka.",
+    "Where changes come from: Postgres itself, the relay's stream in NATS JetStream, or in Kafka the topics of Debezium or the relay.",
 )
 .or("postgres");
 
 const TOPICS: Setting<Vec<String>> = Setting::list(
     "KAFKA_TOPICS",
     "shop.all",
-    "The topics to consume: the one that everything is routed into, or all of the connector's, `.transaction` and `.message` too.",
+    "The topics to consume: the relay's; or of a connector the one that everything is routed into, or all, `.transaction` and `.message` too.",
 )
 .or("freshline.all");
 

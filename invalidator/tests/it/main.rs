@@ -5,6 +5,7 @@ mod faults;
 mod gap;
 mod house;
 mod kafka;
+mod kafka_relay;
 mod life;
 mod nats;
 mod refusals;

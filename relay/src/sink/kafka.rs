@@ -24,6 +24,7 @@ use freshline::{
 use futures::{FutureExt, future::try_join_all};
 use rdkafka::{
     ClientConfig, ClientContext,
+    config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer},
@@ -83,6 +84,11 @@ pub struct Kafka {
 struct Context(Arc<OnceLock<KafkaError>>);
 
 impl ClientContext for Context {
+    // What it warns of it mends, or it comes back as an error.
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        debug!(level = ?level, facility, "the Kafka client says: {message}");
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         // Told at this level: the client goes on by itself.
         debug!(error = &error as &dyn std::error::Error, reason, "the Kafka client met an error");
@@ -95,8 +101,8 @@ impl ClientContext for Context {
 impl Context {
     /// A failure while doing this, or what it comes from.
     fn doing(&self, doing: &'static str) -> impl FnOnce(KafkaError) -> KafkaRefused {
-        let refusal = self.0.get().cloned();
-        move |error| KafkaRefused::Kafka { doing, source: refusal.unwrap_or(error) }
+        let refusal = self.0.clone();
+        move |error| KafkaRefused::Kafka { doing, source: refusal.get().cloned().unwrap_or(error) }
     }
 }
 

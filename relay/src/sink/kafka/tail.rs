@@ -78,6 +78,8 @@ fn read_lasts(
             }
             Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
             Some(Err(error)) => return Err(context.doing("reading the last record")(error)),
+            // Something else had happened.
+            None if !left.is_zero() => {}
             None => return Err(context.doing("reading the last record")(KafkaError::NoMessageReceived)),
         }
     }

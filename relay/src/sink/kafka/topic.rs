@@ -1,6 +1,6 @@
 //! The topic: made with settings that keep changes until they are read, and refused where it would lose them unseen.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use freshline::broker::kafka::KafkaAddress;
 use rdkafka::{
@@ -9,6 +9,7 @@ use rdkafka::{
     client::Client,
     error::{KafkaResult, RDKafkaErrorCode},
     metadata::Metadata,
+    producer::{FutureProducer, Producer},
 };
 use tracing::info;
 
@@ -46,9 +47,10 @@ struct Layout {
     brokers: usize,
 }
 
-/// One client asks all questions.
+/// Who asks. A producer asks first: of its two clients it is the one that tells the context of a login that is refused.
 struct Asker<'a> {
-    admin: Arc<AdminClient<Context>>,
+    producer: FutureProducer<Context>,
+    admin: AdminClient<Context>,
     context: &'a Context,
     topic: &'a str,
 }
@@ -90,13 +92,15 @@ impl Layout {
 
 impl<'a> Asker<'a> {
     fn new(address: &KafkaAddress, context: &'a Context, topic: &'a str) -> Result<Self, KafkaRefused> {
-        let admin = client_config(address).create_with_context(context.clone()).map_err(KafkaRefused::Settings)?;
-        Ok(Self { admin: Arc::new(admin), context, topic })
+        let config = client_config(address);
+        let producer = config.create_with_context(context.clone()).map_err(KafkaRefused::Settings)?;
+        let admin = config.create_with_context(context.clone()).map_err(KafkaRefused::Settings)?;
+        Ok(Self { producer, admin, context, topic })
     }
 
     async fn layout(&self) -> Result<Layout, KafkaRefused> {
-        let (admin, topic) = (self.admin.clone(), self.topic.to_owned());
-        let asked = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(Some(&topic), ANSWER_WITHIN));
+        let (producer, topic) = (self.producer.clone(), self.topic.to_owned());
+        let asked = tokio::task::spawn_blocking(move || producer.client().fetch_metadata(Some(&topic), ANSWER_WITHIN));
         let metadata =
             asked.await.map_err(|_| KafkaRefused::Ended)?.map_err(self.context.doing("asking for the topic's partitions"))?;
         Ok(Layout::of(&metadata))
