@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use freshline::coherence::{
-    CacheKey, Control, ETag, Entry, EntryId, Fill, Filling, Grounds, Lease, LeaseToken, Link, Proof, Reading, Refusal, Scripts,
-    Source, Stripes, Tag, TagReading, TagStamp, TagVersion, Wanted,
+    self, CacheKey, Control, ETag, Entry, EntryId, Fill, Filling, Generation, Grounds, Lease, LeaseToken, Link, Proof, Reading,
+    Refusal, Scripts, Stripes, Tag, TagReading, TagStamp, TagVersion, Wanted,
 };
-use stage::{Launch, Login, Process, RuleCutter, Stage};
+use stage::{Feed, Launch, Login, Process, RuleCutter, Source, Stage};
 
 /// How long a lease and an entry live here: longer than any test.
 const LIFETIME: Duration = Duration::from_secs(120);
 
-/// A stage with a running invalidator.
+/// A stage with a running invalidator, and what feeds it.
 pub struct House {
-    pub stage: Stage,
     pub invalidator: Process,
+    pub feed: Feed,
+    pub stage: Stage,
     pub stripes: Stripes,
     /// Stands between Redis and everybody here, and cuts rules out of the scripts.
     cutter: Option<RuleCutter>,
@@ -27,41 +28,42 @@ pub struct Held {
 }
 
 impl House {
-    /// On the server that all tests share.
-    pub async fn new() -> Self {
-        Self::on(Stage::new().await).await
+    /// On the servers that all tests share.
+    pub async fn new(source: Source) -> Self {
+        let stage = Stage::new().await;
+        let feed = Feed::new(&stage, source).await;
+        Self::start(stage, feed, None).await
     }
 
-    /// On a server of its own, with these rules cut out of the scripts for all who use them.
-    pub async fn own_without(rules: &[&str]) -> Self {
+    /// On servers of its own, to break as a test likes: Postgres, and the broker.
+    pub async fn own(source: Source) -> Self {
         let stage = Stage::own().await;
+        let feed = Feed::own(&stage, source).await;
+        Self::start(stage, feed, None).await
+    }
+
+    /// On a Postgres of its own, with these rules cut out of the scripts for all who use them.
+    pub async fn own_without(source: Source, rules: &[&str]) -> Self {
+        let stage = Stage::own().await;
+        let feed = Feed::new(&stage, source).await;
         let cutter = if rules.is_empty() { None } else { Some(stage.rule_cutter(rules).await) };
-        Self::start(stage, cutter).await
+        Self::start(stage, feed, cutter).await
     }
 
-    /// On this stage, once the cache is open.
-    pub async fn on(stage: Stage) -> Self {
-        Self::start(stage, None).await
-    }
-
-    async fn start(stage: Stage, cutter: Option<RuleCutter>) -> Self {
+    async fn start(stage: Stage, feed: Feed, cutter: Option<RuleCutter>) -> Self {
         let url = stage.redis_url(Login::Invalidator);
         let url = cutter.as_ref().map_or(url.clone(), |cutter| cutter.before(&url));
-        let launch = launch(&stage).variable("FRESHLINE_REDIS_URL", url);
-        Self::launched(stage, launch, cutter).await
-    }
-
-    /// On this stage, with an invalidator that is started so.
-    pub async fn with(stage: Stage, launch: Launch) -> Self {
-        Self::launched(stage, launch, None).await
-    }
-
-    async fn launched(stage: Stage, launch: Launch, cutter: Option<RuleCutter>) -> Self {
+        let launch = launch(&stage).variables(feed.variables(&stage)).variable("FRESHLINE_REDIS_URL", url);
         let invalidator = Process::start(launch).expect("the invalidator starts");
         let stripes = Stripes::new(stage.name(), 1).expect("a layout");
-        let house = Self { stage, invalidator, stripes, cutter };
+        let house = Self { invalidator, feed, stage, stripes, cutter };
         house.opened().await;
         house
+    }
+
+    /// Another invalidator beside the one that runs: it waits for its turn.
+    pub fn standby(&self) -> Process {
+        Process::start(launch(&self.stage).variables(self.feed.variables(&self.stage))).expect("the standby starts")
     }
 
     /// A new connection to Redis, as a client makes one after each failure.
@@ -79,15 +81,21 @@ impl House {
         Control::decode(&bytes?)
     }
 
-    /// Waits until the cache is open for this Redis process, and answers with its control record.
+    /// The control record, if the cache is open in this Redis process and the bound on its age is proven.
+    async fn open_control(&self) -> Option<Control> {
+        let control = self.control().await?;
+        (control.run == self.link().await.run() && control.at.as_micros() > 0).then_some(control)
+    }
+
+    /// Waits until the cache is open, and answers with its control record.
     pub async fn opened(&self) -> Control {
-        self.stage
-            .until("the cache is open", async || {
-                let control = self.control().await?;
-                let is_open = control.run == self.link().await.run() && control.at.as_micros() > 0;
-                is_open.then_some(control)
-            })
-            .await
+        self.stage.until("the cache is open", async || self.open_control().await).await
+    }
+
+    /// As [`Self::opened`], under another generation than this.
+    pub async fn reopened(&self, before: Generation) -> Control {
+        let anew = async || self.open_control().await.filter(|control| control.generation != before);
+        self.stage.until("a new generation", anew).await
     }
 
     /// Waits until everything written so far has been applied.
@@ -127,7 +135,7 @@ impl House {
     }
 
     /// Reads one text from Postgres with its proof, as a loader does.
-    pub async fn read(&self, sql: &str) -> (Option<String>, Proof, Source) {
+    pub async fn read(&self, sql: &str) -> (Option<String>, Proof, coherence::Source) {
         let sql = format!("select ({sql})::text, pg_current_snapshot()::text, freshline.source()");
         let row: (Option<String>, String, String) =
             sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(self.stage.pool()).await.expect("Postgres answers");
@@ -135,7 +143,13 @@ impl House {
     }
 
     /// Fills a key with what has been read, under a lease.
-    pub async fn fill(&self, key: &CacheKey, held: Held, read: (Option<String>, Proof, Source), tags: Vec<TagStamp>) -> Fill {
+    pub async fn fill(
+        &self,
+        key: &CacheKey,
+        held: Held,
+        read: (Option<String>, Proof, coherence::Source),
+        tags: Vec<TagStamp>,
+    ) -> Fill {
         let (body, proof, source) = read;
         let entry = Entry {
             id: EntryId::random(),

@@ -2,9 +2,13 @@
 
 mod faults;
 mod gap;
+mod hands;
 mod house;
 mod kafka;
 mod life;
 mod nats;
+mod reader;
 mod refusals;
+mod shelf;
 mod slot;
+mod suite;

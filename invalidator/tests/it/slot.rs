@@ -1,6 +1,6 @@
 //! A slot that holds back too much is warned of, and dropped where that is asked for; the cache comes back by itself.
 
-use stage::{Login, Process, Stage};
+use stage::{Login, Process, Source, Stage};
 
 use crate::house::{House, launch};
 
@@ -16,8 +16,7 @@ async fn write_log(stage: &Stage, bytes: u32) {
 
 #[tokio::test]
 async fn what_the_slot_holds_back_is_told_and_beyond_the_limit_the_slot_is_dropped_and_the_cache_comes_back() {
-    let stage = Stage::own().await;
-    let mut house = House::on(stage).await;
+    let mut house = House::own(Source::Postgres).await;
     house.invalidator.stop(stage::WAIT_MAX).await.expect("it ends");
     let limits = [("FRESHLINE_SLOT_WARN_BYTES", "1048576"), ("FRESHLINE_SLOT_DROP_BYTES", "33554432")];
     house.invalidator = Process::start(launch(&house.stage).variables(limits)).expect("it starts");

@@ -1,0 +1,238 @@
+//! What stands between a stage's Postgres and its invalidator: nothing, our relay and NATS, or Debezium and Kafka.
+//!
+//! Who writes a test over all sources names one, and says what is to happen; how that is done to each is here.
+
+use anyhow::{Context, Result};
+
+use crate::servers::{Connect, ConnectOptions, Connector, Home, Kafka, KafkaOptions, Nats, NatsOptions, Shutdown, Topology};
+use crate::{Login, Process, Stage};
+
+/// Where an invalidator's changes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Postgres itself.
+    Postgres,
+    /// Our relay's stream in NATS JetStream.
+    Nats,
+    /// Debezium, all of it in one topic with one partition.
+    Kafka,
+    /// Debezium, all of it in one topic with three partitions.
+    KafkaPartitions,
+}
+
+/// How a [`Source`] is fed on one stage. Dropped, what it started is gone.
+pub struct Feed {
+    source: Source,
+    slot: String,
+    between: Between,
+}
+
+/// What stands there.
+enum Between {
+    Nothing,
+    Relay { relay: Box<Process>, nats: Nats },
+    Debezium { connector: Box<Connector>, brokers: Brokers },
+}
+
+/// Kafka and Connect.
+enum Brokers {
+    /// Those of all tests of this process: the connector comes and goes.
+    Shared(&'static Kafka, &'static Connect),
+    /// This test's own, to be broken as it likes.
+    Own { connect: Connect, kafka: Kafka },
+}
+
+impl Feed {
+    /// A feed that a test does not break. Kafka and Connect are shared by all such tests, for each takes seconds to start.
+    ///
+    /// # Panics
+    /// If a server or the relay can't be started.
+    pub async fn new(stage: &Stage, source: Source) -> Self {
+        Self::start(stage, source, false).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// As [`Self::new`], with a broker that is this test's alone, to break as it likes.
+    ///
+    /// # Panics
+    /// If a server or the relay can't be started.
+    pub async fn own(stage: &Stage, source: Source) -> Self {
+        Self::start(stage, source, true).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    async fn start(stage: &Stage, source: Source, is_own: bool) -> Result<Self> {
+        let (slot, between) = match source {
+            Source::Postgres => (stage.name().to_owned(), Between::Nothing),
+            Source::Nats => relay(stage).await?,
+            Source::Kafka => debezium(stage, 1, is_own).await?,
+            Source::KafkaPartitions => debezium(stage, 3, is_own).await?,
+        };
+        Ok(Self { source, slot, between })
+    }
+
+    /// Which source it is.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The slot that is read: by the invalidator, the relay or Debezium.
+    pub fn slot(&self) -> &str {
+        &self.slot
+    }
+
+    /// The variables by which an invalidator on `stage` reads it.
+    pub fn variables(&self, stage: &Stage) -> Vec<(&'static str, String)> {
+        match &self.between {
+            Between::Nothing => Vec::new(),
+            Between::Relay { nats, .. } => {
+                vec![("FRESHLINE_SOURCE", "nats".to_owned()), ("FRESHLINE_NATS_URL", nats.server())]
+            }
+            Between::Debezium { connector, brokers } => vec![
+                ("FRESHLINE_SOURCE", "kafka".to_owned()),
+                ("FRESHLINE_KAFKA_BROKERS", brokers.kafka().brokers()),
+                ("FRESHLINE_KAFKA_TOPICS", connector.topic().unwrap_or_default()),
+                ("FRESHLINE_KAFKA_GROUP", stage.name().to_owned()),
+            ],
+        }
+    }
+
+    /// The NATS that it goes through, if it does.
+    pub fn nats(&self) -> Option<&Nats> {
+        match &self.between {
+            Between::Relay { nats, .. } => Some(nats),
+            Between::Nothing | Between::Debezium { .. } => None,
+        }
+    }
+
+    /// The Kafka and the topic that it goes through, if it does.
+    pub fn kafka(&self) -> Option<(&Kafka, String)> {
+        match &self.between {
+            Between::Debezium { connector, brokers } => Some((brokers.kafka(), connector.topic()?)),
+            Between::Nothing | Between::Relay { .. } => None,
+        }
+    }
+
+    /// The relay, where there is one.
+    pub fn relay(&mut self) -> Option<&mut Process> {
+        match &mut self.between {
+            Between::Relay { relay, .. } => Some(relay),
+            Between::Nothing | Between::Debezium { .. } => None,
+        }
+    }
+
+    /// Ends whoever writes to the broker; the slot is read by nobody until [`Self::start_writer`]. Where there is no broker this does
+    /// nothing.
+    pub async fn stop_writer(&mut self) -> Result<()> {
+        match &mut self.between {
+            Between::Nothing => Ok(()),
+            Between::Relay { relay, .. } => relay.kill().await,
+            Between::Debezium { connector, brokers: Brokers::Shared(_, connect) } => connect.remove(&connector.name),
+            Between::Debezium { brokers: Brokers::Own { connect, .. }, .. } => connect.kill().await,
+        }
+    }
+
+    /// Starts the writer again after [`Self::stop_writer`].
+    pub async fn start_writer(&mut self) -> Result<()> {
+        match &mut self.between {
+            Between::Nothing => Ok(()),
+            Between::Relay { relay, .. } => relay.restart().await,
+            Between::Debezium { connector, brokers: Brokers::Shared(_, connect) } => connect.add(connector).await,
+            Between::Debezium { brokers: Brokers::Own { connect, .. }, .. } => connect.start_again().await,
+        }
+    }
+
+    /// Kills whoever reads the slot for others with -9 and starts it again: the relay, an own Connect, or the walsender where the
+    /// invalidator reads it itself.
+    ///
+    /// # Errors
+    /// If Connect is shared.
+    pub async fn restart_writer(&mut self, stage: &Stage) -> Result<()> {
+        match &self.between {
+            Between::Debezium { brokers: Brokers::Shared(..), .. } => anyhow::bail!("Connect is shared: this wants Feed::own"),
+            Between::Nothing => {
+                let end = format!(
+                    "select pg_terminate_backend(active_pid, 10000) from pg_replication_slots where slot_name = '{}'",
+                    self.slot
+                );
+                stage.sql(&end).await;
+                Ok(())
+            }
+            Between::Relay { .. } | Between::Debezium { .. } => {
+                self.stop_writer().await?;
+                self.start_writer().await
+            }
+        }
+    }
+
+    /// Kills the broker with -9 and starts it again; where there is none, stops Postgres in order and starts it again.
+    ///
+    /// # Errors
+    /// If the broker is shared.
+    pub async fn restart_broker(&self, stage: &Stage) -> Result<()> {
+        match &self.between {
+            Between::Nothing => stage.postgres().restart(Shutdown::Fast).await,
+            Between::Relay { nats, .. } => nats.restart().await,
+            Between::Debezium { brokers: Brokers::Own { kafka, .. }, .. } => kafka.restart().await,
+            Between::Debezium { brokers: Brokers::Shared(..), .. } => anyhow::bail!("Kafka is shared: this wants Feed::own"),
+        }
+    }
+}
+
+impl Brokers {
+    fn kafka(&self) -> &Kafka {
+        match self {
+            Self::Shared(kafka, _) => kafka,
+            Self::Own { kafka, .. } => kafka,
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let Between::Debezium { connector, brokers: Brokers::Shared(_, connect) } = &self.between else { return };
+        if let Err(error) = connect.remove(&connector.name) {
+            eprintln!("stage: {error:#}");
+        }
+    }
+}
+
+async fn relay(stage: &Stage) -> Result<(String, Between)> {
+    let nats = Nats::start(Home::scratch()?, NatsOptions::default()).await?;
+    let slot = format!("{}_relay", stage.name());
+    let launch = stage.launch("freshline-relay", Login::Invalidator).variables([
+        ("FRESHLINE_NATS_URL", nats.server()),
+        ("FRESHLINE_RELAY_SLOT", slot.clone()),
+        ("FRESHLINE_RELAY_ADDRESS", "127.0.0.1:0".to_owned()),
+    ]);
+    let mut relay = Process::start(launch)?;
+    relay.line("publishing what Postgres changes").await;
+    Ok((slot, Between::Relay { relay: Box::new(relay), nats }))
+}
+
+async fn debezium(stage: &Stage, partitions: u16, is_own: bool) -> Result<(String, Between)> {
+    let slot = format!("{}_dbz", stage.name());
+    let connector =
+        Connector { topology: Topology::OneTopic { partitions }, ..Connector::of(stage.postgres(), stage.name(), &slot) };
+    let brokers = if is_own { own(&connector).await? } else { shared(&connector).await? };
+    let feed = Between::Debezium { connector: Box::new(connector), brokers };
+    stage.until("Debezium reads its slot", async || is_read(stage, &slot).await).await;
+    Ok((slot, feed))
+}
+
+async fn own(connector: &Connector) -> Result<Brokers> {
+    let kafka = Kafka::start(Home::scratch()?, KafkaOptions::default()).await?;
+    let connectors = vec![connector.clone()];
+    let connect = Connect::start(Home::scratch()?, &kafka.brokers(), connectors, ConnectOptions::default()).await?;
+    Ok(Brokers::Own { connect, kafka })
+}
+
+async fn shared(connector: &Connector) -> Result<Brokers> {
+    let (kafka, connect) = (Kafka::shared().await?, Connect::shared().await?);
+    connect.add(connector).await?;
+    Ok(Brokers::Shared(kafka, connect))
+}
+
+/// Whether somebody reads this slot: what is committed from now on reaches the broker.
+async fn is_read(stage: &Stage, slot: &str) -> Result<bool> {
+    let read = sqlx::query_scalar("select active from pg_replication_slots where slot_name = $1").bind(slot);
+    Ok(read.fetch_optional(stage.pool()).await.context("looking at a slot")?.unwrap_or(false))
+}
