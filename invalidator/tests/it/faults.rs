@@ -18,7 +18,7 @@ async fn house() -> House {
 
 async fn cached(house: &House) -> Generation {
     assert_eq!(house.load(&key(1), PRICE_1).await, Fill::Filled);
-    assert!(house.served(&key(1), None).await.is_ok());
+    assert!(house.served(&key(1)).await.is_ok());
     house.control().await.expect("open").generation
 }
 
@@ -32,7 +32,7 @@ async fn an_old_file_that_comes_back_serves_nothing() {
     house.drained().await;
     house.stage.redis().restart_from(&file).await.expect("restarted");
     house.reopened(before).await;
-    assert_eq!(house.served(&key(1), None).await, Err(Refusal::OtherGeneration));
+    assert_eq!(house.served(&key(1)).await, Err(Refusal::OtherGeneration));
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_paused_redis_gets_what_it_missed() {
         .await;
     house.stage.redis().resume().await.expect("resumed");
     house.drained().await;
-    let body = house.served(&key(1), None).await.expect("served").expect("a row");
+    let body = house.served(&key(1)).await.expect("served").expect("a row");
     assert!(body.contains("\"price\":\"12.50\""), "{body}");
 }
 
@@ -65,7 +65,7 @@ async fn a_killed_redis_is_opened_again_when_it_is_back() {
     house.reopened(before).await;
     house.drained().await;
     cached(&house).await;
-    assert_eq!(house.served(&key(1), None).await, Ok(Some("12.50".into())));
+    assert_eq!(house.served(&key(1)).await, Ok(Some("12.50".into())));
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_full_redis_still_takes_what_is_changed() {
     house.raw::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1)).await;
     house.stage.sql("delete from products where sku = 'sku-1'").await;
     house.drained().await;
-    assert_eq!(house.served(&key(1), None).await, Err(Refusal::Missing));
+    assert_eq!(house.served(&key(1)).await, Err(Refusal::Missing));
 }
 
 /// Most of a backlog takes the fast path, which is made of plain commands.
@@ -92,7 +92,7 @@ async fn a_full_redis_takes_a_backlog_too() {
     house.raw::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1)).await;
     house.invalidator.restart().await.expect("started again");
     house.drained().await;
-    assert_eq!(house.served(&key(1), None).await, Err(Refusal::Missing));
+    assert_eq!(house.served(&key(1)).await, Err(Refusal::Missing));
 }
 
 #[tokio::test]
@@ -107,6 +107,6 @@ async fn a_removed_control_record_is_written_anew() {
         }
         house.raw::<redis::Value>(&command).await;
         house.reopened(before).await;
-        assert_eq!(house.served(&key(1), None).await, Err(Refusal::OtherGeneration));
+        assert_eq!(house.served(&key(1)).await, Err(Refusal::OtherGeneration));
     }
 }

@@ -62,14 +62,14 @@ async fn read_in_the_gap(house: &House, meanwhile: impl AsyncFnOnce(&House)) -> 
     assert_eq!(read.0.as_deref(), Some("10.00"), "the commit is visible already");
     let fill = house.load(&key(), PRICE).await;
     release(house, held).await;
-    (fill, house.served(&key(), None).await)
+    (fill, house.served(&key()).await)
 }
 
 async fn a_read_in_the_gap_leaves_nothing_stale(source: Source) {
     let house = house_without(source, &[]).await;
     assert_eq!(read_in_the_gap(&house, async |_| {}).await, (Fill::Old, Err(Refusal::Missing)));
     assert_eq!(house.load(&key(), PRICE).await, Fill::Filled, "it is cached again once it is visible");
-    assert_eq!(house.served(&key(), None).await, Ok(Some("12.50".into())));
+    assert_eq!(house.served(&key()).await, Ok(Some("12.50".into())));
 }
 
 async fn without_fences_in_the_lease_a_read_in_the_gap_stays(source: Source) {
@@ -101,9 +101,9 @@ async fn a_lease_granted_before_the_change_is_told_of_it(source: Source) {
         let lease = house.lease(&key()).await;
         let held = hold(&house, "12.50").await;
         let read = house.read(PRICE).await;
-        let fill = house.fill(&key(), lease, read, Vec::new()).await;
+        let fill = house.fill(&key(), lease, read).await;
         release(&house, held).await;
-        assert_eq!((fill, house.served(&key(), None).await), expected, "without {rules:?}");
+        assert_eq!((fill, house.served(&key()).await), expected, "without {rules:?}");
     }
 }
 
@@ -132,7 +132,7 @@ async fn an_invalidator_killed_in_the_gap_is_followed_by_one_that_knows(source: 
         house.opened().await;
         let fill = house.load(&key(), PRICE).await;
         release(&house, held).await;
-        let served = house.served(&key(), None).await;
+        let served = house.served(&key()).await;
         match rules {
             [] => assert_eq!((fill, served), (Fill::Old, Err(Refusal::Missing))),
             _ => assert_eq!((fill, served), (Fill::Filled, Ok(Some("10.00".into())))),
@@ -155,7 +155,7 @@ async fn a_refreshed_entry_in_the_gap_shows_the_committed_row(source: Source) {
     let house = house_without(source, &[]).await;
     assert_eq!(house.load(&key(), PRICE).await, Fill::Filled);
     let held = hold(&house, "12.50").await;
-    let body = house.served(&key(), None).await.expect("served").expect("a row");
+    let body = house.served(&key()).await.expect("served").expect("a row");
     assert!(body.contains("\"price\":\"12.50\""), "{body}");
     release(&house, held).await;
 }

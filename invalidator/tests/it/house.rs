@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use freshline::coherence::{
     self, CacheKey, Control, ETag, Entry, EntryId, Fill, Filling, Generation, Grounds, Lease, LeaseToken, Link, Proof, Reading,
-    Refusal, Scripts, Stripes, Tag, TagReading, TagStamp, TagVersion, Wanted,
+    Refusal, Scripts, Stripes, Wanted,
 };
 use stage::{Feed, Launch, Login, Process, RuleCutter, Source, Stage};
 
@@ -143,20 +143,14 @@ impl House {
     }
 
     /// Fills a key with what has been read, under a lease.
-    pub async fn fill(
-        &self,
-        key: &CacheKey,
-        held: Held,
-        read: (Option<String>, Proof, coherence::Source),
-        tags: Vec<TagStamp>,
-    ) -> Fill {
+    pub async fn fill(&self, key: &CacheKey, held: Held, read: (Option<String>, Proof, coherence::Source)) -> Fill {
         let (body, proof, source) = read;
         let entry = Entry {
             id: EntryId::random(),
             generation: held.grant.generation,
             proof,
             read_at: Some(held.grant.now),
-            tags,
+            tags: Vec::new(),
             etag: ETag::of(body.as_deref().unwrap_or_default().as_bytes()),
             body: body.map(Into::into),
         };
@@ -170,23 +164,7 @@ impl House {
     pub async fn load(&self, key: &CacheKey, sql: &str) -> Fill {
         let held = self.lease(key).await;
         let read = self.read(sql).await;
-        self.fill(key, held, read, Vec::new()).await
-    }
-
-    /// As [`Self::load`], for a value that depends on a tag.
-    pub async fn load_tagged(&self, key: &CacheKey, tag: &Tag, sql: &str) -> Fill {
-        let link = self.link().await;
-        let stripe = self.stripes.of(tag.as_str());
-        let granted = Scripts::new(&link, &self.stripes).tag(stripe, &[tag], LIFETIME).await;
-        let granted = granted.expect("Redis answers").expect("the cache is open");
-        let held = self.lease(key).await;
-        let read = self.read(sql).await;
-        let Proof::Snapshot(snapshot) = &read.1 else { unreachable!("read on the primary") };
-        if !granted.allows(snapshot) {
-            return Fill::Old;
-        }
-        let stamp = TagStamp { stripe: stripe.number(), generation: granted.generation, version: granted.tags[0].0 };
-        self.fill(key, held, read, vec![stamp]).await
+        self.fill(key, held, read).await
     }
 
     /// What lies under a key.
@@ -196,25 +174,20 @@ impl House {
     }
 
     /// What a reader would be served from the cache.
-    pub async fn served(&self, key: &CacheKey, tag: Option<&Tag>) -> Result<Option<String>, Refusal> {
+    pub async fn served(&self, key: &CacheKey) -> Result<Option<String>, Refusal> {
         let link = self.link().await;
         let mut command = redis::cmd("MGET");
         command.arg(self.stripes.ctl(self.stripes.of(key.as_str()))).arg(self.stripes.value(key));
-        if let Some(tag) = tag {
-            command.arg(self.stripes.tag(tag));
-        }
         let found: Vec<Option<Vec<u8>>> = link.call(&command).await.expect("Redis answers");
         let control = found[0].as_deref().and_then(Control::decode);
         let entry = found[1].clone().and_then(|bytes| Entry::decode(&bytes.into()).ok());
-        let version = found.get(2).cloned().flatten().and_then(|bytes| Some(TagVersion::from_bytes(bytes.try_into().ok()?)));
-        let tags = tag.map(|tag| TagReading { stripe: self.stripes.of(tag.as_str()).number(), control: control.as_ref(), version });
         let reading = Reading {
             run: link.run(),
             now: link.now(),
             max_staleness: Duration::from_secs(5),
             token: None,
             control: control.as_ref(),
-            tags: tags.as_slice(),
+            tags: &[],
         };
         let _: Grounds = reading.judge(entry.as_ref())?;
         Ok(entry.and_then(|entry| entry.body).map(|body| String::from_utf8(body.to_vec()).expect("text")))

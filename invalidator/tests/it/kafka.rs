@@ -29,7 +29,7 @@ async fn without_the_end_of_its_commit_a_row_is_removed_and_not_replaced() {
     house.stage.sql("update products set price = price + 1").await;
     house.drained().await;
     for n in 1..=3 {
-        assert_eq!(house.served(&key(n), None).await, Err(Refusal::Missing));
+        assert_eq!(house.served(&key(n)).await, Err(Refusal::Missing));
     }
 }
 
@@ -46,7 +46,7 @@ async fn what_cannot_be_read_is_kept_and_what_it_names_is_gone() {
         format!(r#"{{"op":"u","after":{{"id":7}},"source":{{"schema":"public","table":"products","txId":{xid},"lsn":9}}}}"#);
     produce(&house, format!(r#"{{"id":"{id}"}}"#).as_bytes(), value.as_bytes()).await;
     let before = house.reopened(before).await.generation;
-    assert_eq!(house.served(&key(1), None).await, Err(Refusal::OtherGeneration));
+    assert_eq!(house.served(&key(1)).await, Err(Refusal::OtherGeneration));
 
     // Nothing of it can be told: the cache is closed, and opened when nothing can be missing.
     produce(&house, b"?", b"{\"no\": \"envelope\"").await;

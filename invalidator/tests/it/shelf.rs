@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Longer than Postgres keeps in a row, and nothing that it could compress.
-const LONG_TEXT: &str = "(select string_agg(md5(n::text), '') from generate_series(1, 400) n)";
+const LONG_TEXT: &str = "(select string_agg(md5(n::text), '') from generate_series(1, 250) n)";
 
 /// A house with a shelf in it.
 pub struct Shelf {
