@@ -2,7 +2,7 @@
 //!
 //! Who writes a test over all sources names one, and says what is to happen; how that is done to each is here.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::servers::{Connect, ConnectOptions, Connector, Home, Kafka, KafkaOptions, Nats, NatsOptions, Shutdown, Topology};
 use crate::{Login, Process, Stage};
@@ -125,7 +125,7 @@ impl Feed {
         match &mut self.between {
             Between::Nothing => Ok(()),
             Between::Relay { relay, .. } => relay.kill().await,
-            Between::Debezium { connector, brokers: Brokers::Shared(_, connect) } => connect.remove(&connector.name),
+            Between::Debezium { connector, brokers: Brokers::Shared(_, connect) } => connect.stop_one(&connector.name).await,
             Between::Debezium { brokers: Brokers::Own { connect, .. }, .. } => connect.kill().await,
         }
     }
@@ -135,9 +135,26 @@ impl Feed {
         match &mut self.between {
             Between::Nothing => Ok(()),
             Between::Relay { relay, .. } => relay.restart().await,
-            Between::Debezium { connector, brokers: Brokers::Shared(_, connect) } => connect.add(connector).await,
+            Between::Debezium { connector, brokers: Brokers::Shared(_, connect) } => connect.start_one(&connector.name).await,
             Between::Debezium { brokers: Brokers::Own { connect, .. }, .. } => connect.start_again().await,
         }
+    }
+
+    /// As [`Self::start_writer`], where the slot is gone that the writer would go on from. Debezium refuses to, and is told to forget how
+    /// far it was, as its operator would.
+    ///
+    /// # Errors
+    /// If Debezium goes on all the same, or Connect is the test's own.
+    pub async fn start_writer_anew(&mut self) -> Result<()> {
+        let Between::Debezium { connector, brokers } = &self.between else { return self.start_writer().await };
+        let Brokers::Shared(_, connect) = brokers else { bail!("Connect is the test's own: this wants Feed::new") };
+        let name = &connector.name;
+        if connect.start_one(name).await.is_ok() {
+            bail!("Debezium went on as if its slot were there");
+        }
+        connect.stop_one(name).await?;
+        connect.forget_one(name).await?;
+        connect.start_one(name).await
     }
 
     /// Kills whoever reads the slot for others with -9 and starts it again: the relay, an own Connect, or the walsender where the
@@ -147,7 +164,7 @@ impl Feed {
     /// If Connect is shared.
     pub async fn restart_writer(&mut self, stage: &Stage) -> Result<()> {
         match &self.between {
-            Between::Debezium { brokers: Brokers::Shared(..), .. } => anyhow::bail!("Connect is shared: this wants Feed::own"),
+            Between::Debezium { brokers: Brokers::Shared(..), .. } => bail!("Connect is shared: this wants Feed::own"),
             Between::Nothing => {
                 let end = format!(
                     "select pg_terminate_backend(active_pid, 10000) from pg_replication_slots where slot_name = '{}'",
@@ -172,7 +189,7 @@ impl Feed {
             Between::Nothing => stage.postgres().restart(Shutdown::Fast).await,
             Between::Relay { nats, .. } => nats.restart().await,
             Between::Debezium { brokers: Brokers::Own { kafka, .. }, .. } => kafka.restart().await,
-            Between::Debezium { brokers: Brokers::Shared(..), .. } => anyhow::bail!("Kafka is shared: this wants Feed::own"),
+            Between::Debezium { brokers: Brokers::Shared(..), .. } => bail!("Kafka is shared: this wants Feed::own"),
         }
     }
 }

@@ -73,13 +73,11 @@ pub async fn go_back(house: &House, bookmark: Bookmark) {
         }
         Bookmark::Message(last) => {
             let stream = stream(house).await;
-            let info = stream.consumer_info(CONSUMER).await.expect("the invalidator's consumer");
             stream.delete_consumer(CONSUMER).await.expect("it goes");
             let again = pull::Config {
                 durable_name: Some(CONSUMER.to_owned()),
                 deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: last + 1 },
                 ack_policy: AckPolicy::All,
-                metadata: info.config.metadata,
                 ..pull::Config::default()
             };
             stream.create_consumer(again).await.expect("it is made again");

@@ -129,22 +129,36 @@ impl Connect {
     /// # Errors
     /// If the connector fails: with its reason.
     pub async fn add(&self, connector: &Connector) -> Result<()> {
-        let (port, name, asked) = (self.port(), connector.name.clone(), connector.clone());
+        let (port, asked) = (self.port(), connector.clone());
         blocking(move || rest::add(port, &asked)).await?;
-        let state = async || {
-            let name = name.clone();
-            blocking(move || rest::state(port, &name)).await
-        };
-        let running = within(START_MAX, async || match state().await {
-            Ok(rest::State::Running) => Ok(Ok(())),
-            Ok(rest::State::Failed(trace)) => Ok(Err(trace)),
-            Ok(rest::State::NotYet) => Err("it is starting".to_owned()),
-            Err(error) => Err(format!("{error:#}")),
+        self.runs(&connector.name).await
+    }
+
+    /// Stops one connector while the worker runs: its slot is read by nobody.
+    pub async fn stop_one(&self, name: &str) -> Result<()> {
+        let (port, asked) = (self.port(), name.to_owned());
+        blocking(move || rest::stop(port, &asked)).await?;
+        let stopped = within(START_MAX, async || match self.state(name).await {
+            Ok(rest::State::Stopped) => Ok(()),
+            other => Err(format!("{other:?}")),
         });
-        match running.await.map_err(|last| anyhow!(last))? {
-            Ok(()) => Ok(()),
-            Err(trace) => bail!("the connector {} failed: {trace}", connector.name),
-        }
+        stopped.await.map_err(|last| anyhow!(last))
+    }
+
+    /// Lets a connector go on after [`Self::stop_one`], and waits until its task does.
+    ///
+    /// # Errors
+    /// If the connector fails: with its reason.
+    pub async fn start_one(&self, name: &str) -> Result<()> {
+        let (port, asked) = (self.port(), name.to_owned());
+        blocking(move || rest::resume(port, &asked)).await?;
+        self.runs(name).await
+    }
+
+    /// Removes the progress of a connector after [`Self::stop_one`]: it will begin where its slot stands.
+    pub async fn forget_one(&self, name: &str) -> Result<()> {
+        let (port, asked) = (self.port(), name.to_owned());
+        blocking(move || rest::forget(port, &asked)).await
     }
 
     /// Removes a connector made by [`Self::add`], and waits until it reads no more. How far it has come stays noted.
@@ -153,6 +167,23 @@ impl Connect {
     /// If there is none, or Connect does not answer.
     pub fn remove(&self, name: &str) -> Result<()> {
         rest::remove(self.port(), name)
+    }
+
+    async fn runs(&self, name: &str) -> Result<()> {
+        let running = within(START_MAX, async || match self.state(name).await {
+            Ok(rest::State::Running) => Ok(Ok(())),
+            Ok(rest::State::Failed(trace)) => Ok(Err(trace)),
+            other => Err(format!("{other:?}")),
+        });
+        match running.await.map_err(|last| anyhow!(last))? {
+            Ok(()) => Ok(()),
+            Err(trace) => bail!("the connector {name} failed: {trace}"),
+        }
+    }
+
+    async fn state(&self, name: &str) -> Result<rest::State> {
+        let (port, asked) = (self.port(), name.to_owned());
+        blocking(move || rest::state(port, &asked)).await
     }
 
     /// Removes the progress of all connectors, while it is stopped: the next start begins where the slots stand.

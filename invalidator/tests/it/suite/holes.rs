@@ -44,7 +44,7 @@ async fn a_slot_that_was_dropped_is_a_hole(source: Source) {
         house.feed.stop_writer().await.expect("stopped");
         hands::drop_slot(house).await;
         house.stage.sql(CHANGE).await; // no slot will stream this
-        house.feed.start_writer().await.expect("started again");
+        house.feed.start_writer_anew().await.expect("started again");
     })
     .await;
 }
@@ -55,7 +55,7 @@ async fn a_slot_that_was_moved_on_is_a_hole(source: Source) {
         house.feed.stop_writer().await.expect("stopped");
         house.stage.sql(CHANGE).await;
         hands::move_slot_on(house).await;
-        house.feed.start_writer().await.expect("started again");
+        house.feed.start_writer_anew().await.expect("started again");
     })
     .await;
 }
@@ -65,7 +65,7 @@ async fn a_slot_that_was_dropped_while_nobody_is_away_is_a_hole(source: Source) 
     shelf.house.feed.stop_writer().await.expect("stopped");
     hands::drop_slot(&shelf.house).await;
     shelf.house.stage.sql(CHANGE).await;
-    shelf.house.feed.start_writer().await.expect("started again");
+    shelf.house.feed.start_writer_anew().await.expect("started again");
     shelf.assert_anew().await;
     shelf.assert_alive().await;
 }

@@ -18,6 +18,8 @@ pub(super) enum State {
     Running,
     /// It is on its way.
     NotYet,
+    /// It was stopped.
+    Stopped,
     /// It failed: with the trace.
     Failed(String),
 }
@@ -30,6 +32,21 @@ pub(super) fn add(port: u16, connector: &Connector) -> Result<()> {
     ask(port, "PUT", &path, &serde_json::Value::Object(settings).to_string()).map(drop)
 }
 
+/// Stops a connector, slot and all, until [`resume`].
+pub(super) fn stop(port: u16, name: &str) -> Result<()> {
+    ask(port, "PUT", &format!("/connectors/{name}/stop"), "").map(drop)
+}
+
+/// Lets a connector go on after [`stop`].
+pub(super) fn resume(port: u16, name: &str) -> Result<()> {
+    ask(port, "PUT", &format!("/connectors/{name}/resume"), "").map(drop)
+}
+
+/// Removes the progress of a connector that is stopped.
+pub(super) fn forget(port: u16, name: &str) -> Result<()> {
+    ask(port, "DELETE", &format!("/connectors/{name}/offsets"), "").map(drop)
+}
+
 /// Removes a connector. What it has read so far stays noted, under its name.
 pub(super) fn remove(port: u16, name: &str) -> Result<()> {
     ask(port, "DELETE", &format!("/connectors/{name}"), "").map(drop)
@@ -39,6 +56,9 @@ pub(super) fn remove(port: u16, name: &str) -> Result<()> {
 pub(super) fn state(port: u16, name: &str) -> Result<State> {
     let answer = ask(port, "GET", &format!("/connectors/{name}/status"), "")?;
     let status: serde_json::Value = serde_json::from_str(&answer).with_context(|| format!("Connect answered {answer}"))?;
+    if status["connector"]["state"] == "STOPPED" && status["tasks"].as_array().is_none_or(Vec::is_empty) {
+        return Ok(State::Stopped);
+    }
     let parts = [&status["tasks"][0], &status["connector"]];
     if let Some(failed) = parts.iter().find(|part| part["state"] == "FAILED") {
         return Ok(State::Failed(failed["trace"].as_str().unwrap_or("without a word").to_owned()));
