@@ -85,9 +85,7 @@ async fn a_full_redis_takes_a_backlog_too() {
     let mut house = house().await;
     cached(&house).await;
     house.invalidator.kill().await.expect("killed");
-    let each = "begin for n in 1..20000 loop update products set price = n where sku = 'sku-1'; commit; end loop; end";
-    let each = format!("do $$ {each} $$");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(each.as_str())).execute(house.stage.pool()).await.expect("committed one by one");
+    house.commit_one_by_one(20_000).await;
     house.raw::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory-policy").arg("noeviction")).await;
     house.raw::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1)).await;
     house.invalidator.restart().await.expect("started again");

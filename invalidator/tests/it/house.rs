@@ -118,6 +118,11 @@ impl House {
         tokio::time::timeout(bound, applied).await.expect("all is applied in time");
     }
 
+    /// As [`commit_one_by_one`].
+    pub async fn commit_one_by_one(&self, count: u32) {
+        commit_one_by_one(self.stage.pool(), count).await;
+    }
+
     /// Sends one command on a connection of its own.
     pub async fn raw<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
         self.link().await.call(command).await.expect("Redis answers")
@@ -192,6 +197,13 @@ impl House {
         let _: Grounds = reading.judge(entry.as_ref())?;
         Ok(entry.and_then(|entry| entry.body).map(|body| String::from_utf8(body.to_vec()).expect("text")))
     }
+}
+
+/// Commits `count` changes of the rows `sku-1` to `sku-3` in turn, each on its own.
+pub async fn commit_one_by_one(pool: &sqlx::PgPool, count: u32) {
+    let each = "update products set price = n, name = 'n' || n where sku = 'sku-' || n % 3 + 1; commit;";
+    let all = format!("do $$ begin for n in 1..{count} loop {each} end loop; end $$");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(all)).execute(pool).await.expect("committed one by one");
 }
 
 /// How the invalidator is started on a stage.

@@ -4,12 +4,11 @@
 use std::time::{Duration, Instant};
 
 use freshline::cache::{Origin, Want};
-use sqlx::AssertSqlSafe;
 use stage::{Process, Source};
 
 use crate::{
     hands,
-    house::House,
+    house::{House, commit_one_by_one},
     reader::Watched,
     shelf::{Shelf, id},
     suite::over,
@@ -26,13 +25,6 @@ over! { [postgres: Postgres, nats: Nats, kafka: Kafka] [
     an_idle_table_stays_fresh_and_holds_back_no_log,
 ] }
 
-/// Commits each of `count` prices of the three rows on its own.
-async fn commit_one_by_one(house: &House, count: u32) {
-    let each = "update products set price = n, name = 'n' || n where sku = 'sku-' || n % 3 + 1; commit;";
-    let each = format!("do $$ begin for n in 1..{count} loop {each} end loop; end $$");
-    sqlx::raw_sql(AssertSqlSafe(each)).execute(house.stage.pool()).await.expect("committed one by one");
-}
-
 /// More than is applied between two looks at how far that has come. Debezium takes longest to bring it, three messages for each.
 fn backlog(source: Source) -> u32 {
     match source {
@@ -45,7 +37,7 @@ async fn what_comes_again_from_the_start_brings_nothing_back(source: Source) {
     let mut shelf = Shelf::new(source).await;
     hands::stored(&shelf.house).await;
     let start = hands::bookmark(&shelf.house).await;
-    commit_one_by_one(&shelf.house, 1_000).await;
+    shelf.house.commit_one_by_one(1_000).await;
     shelf.house.drained().await;
     shelf.cached().await;
     shelf.house.invalidator.kill().await.expect("killed");
@@ -70,7 +62,7 @@ async fn ended_in_the_middle(source: Source, end: impl AsyncFnOnce(&mut Process)
     let house = &mut shelf.house;
     house.invalidator.kill().await.expect("killed");
     let before = house.control().await.expect("open").position;
-    commit_one_by_one(house, backlog(source)).await;
+    house.commit_one_by_one(backlog(source)).await;
     hands::stored(house).await;
     let last = house.stage.sql("select 1").await;
     house.invalidator.restart().await.expect("started again");
@@ -116,12 +108,10 @@ async fn a_writer_killed_in_the_middle_of_a_backlog_loses_nothing(source: Source
     let House { stage, feed, .. } = &mut shelf.house;
     let before = stage.sql("select 1").await;
     let pool = stage.pool().clone();
-    let each =
-        "do $$ begin for n in 1..5000 loop update products set price = n where sku = 'sku-' || n % 3 + 1; commit; end loop; end $$";
-    let writing = tokio::spawn(async move { sqlx::raw_sql(each).execute(&pool).await.map(drop) });
+    let writing = tokio::spawn(async move { commit_one_by_one(&pool, 5_000).await });
     stage.until("some of it is committed", async || stage.sql("select 1").await > before + 100_000).await;
     feed.restart_writer(stage).await.expect("killed, and started again");
-    writing.await.expect("no panic").expect("committed one by one");
+    writing.await.expect("no panic");
     shelf.house.drained_within(stage::WAIT_MAX * 2).await;
     shelf.assert_kept().await;
 }
