@@ -20,6 +20,33 @@ pub enum Source {
     KafkaPartitions,
 }
 
+/// Makes a test of each of these bodies for each of these sources, in a module of the source's name: tests that need a broker are left
+/// out by their names where none can be had. A body is an `async fn` of a [`Source`].
+///
+/// ```ignore
+/// stage::over_sources! { [postgres: Postgres, nats: Nats, kafka: Kafka] [
+///     a_deletion_is_seen,
+/// ] }
+///
+/// async fn a_deletion_is_seen(source: stage::Source) { /* … */ }
+/// ```
+#[macro_export]
+macro_rules! over_sources {
+    ([$($module:ident: $source:ident),* $(,)?] $bodies:tt) => {
+        $($crate::over_sources! { @one $module $source $bodies })*
+    };
+    (@one $module:ident $source:ident [$($body:ident),* $(,)?]) => {
+        mod $module {
+            $(
+                #[tokio::test]
+                async fn $body() {
+                    super::$body($crate::Source::$source).await;
+                }
+            )*
+        }
+    };
+}
+
 /// How a [`Source`] is fed on one stage. Dropped, what it started is gone.
 pub struct Feed {
     source: Source,

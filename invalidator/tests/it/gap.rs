@@ -6,13 +6,13 @@ use freshline::coherence::{CacheKey, Fill, Refusal};
 use stage::Source;
 use tokio::task::JoinHandle;
 
-use crate::{hands, house::House, suite::over};
+use crate::{hands, house::House};
 
 const KEY: &str = "products:0192d3a0-0000-7000-8000-000000000001";
 const PRICE: &str = "select price from products where sku = 'sku-1'";
 const INSERT: &str = "insert into products (id, sku, name, category, price) values ('0192d3a0-0000-7000-8000-000000000001', 'sku-1', 'thing', 'audio', 10.00)";
 
-over! { [postgres: Postgres, nats: Nats, kafka: Kafka] [
+stage::over_sources! { [postgres: Postgres, nats: Nats, kafka: Kafka] [
     a_read_in_the_gap_leaves_nothing_stale,
     without_fences_in_the_lease_a_read_in_the_gap_stays,
     a_fence_is_not_settled_before_it_is_visible,

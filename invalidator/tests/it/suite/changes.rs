@@ -6,10 +6,9 @@ use uuid::Uuid;
 use crate::{
     reader::Watched,
     shelf::{Shelf, id},
-    suite::over,
 };
 
-over! { [postgres: Postgres, nats: Nats, kafka: Kafka, kafka_partitions: KafkaPartitions] [
+stage::over_sources! { [postgres: Postgres, nats: Nats, kafka: Kafka, kafka_partitions: KafkaPartitions] [
     an_insert_is_seen_where_its_absence_was_cached,
     an_update_is_seen_and_touches_no_other_row,
     a_deletion_is_seen,

@@ -11,10 +11,9 @@ use crate::{
     house::{House, commit_one_by_one},
     reader::Watched,
     shelf::{Shelf, id},
-    suite::over,
 };
 
-over! { [postgres: Postgres, nats: Nats, kafka: Kafka] [
+stage::over_sources! { [postgres: Postgres, nats: Nats, kafka: Kafka] [
     what_comes_again_from_the_start_brings_nothing_back,
     an_invalidator_killed_in_the_middle_of_a_backlog_loses_nothing,
     an_invalidator_stopped_in_the_middle_of_a_backlog_loses_nothing,

@@ -3,18 +3,16 @@
 
 use stage::Source;
 
-use crate::{hands, house::House, shelf::Shelf, suite::over};
+use crate::{hands, house::House, shelf::Shelf};
 
-over! { [postgres: Postgres, nats: Nats, kafka: Kafka, kafka_partitions: KafkaPartitions] [
+stage::over_sources! { [postgres: Postgres, nats: Nats, kafka: Kafka, kafka_partitions: KafkaPartitions] [
     a_slot_that_was_dropped_is_a_hole,
 ] }
 
 mod of_our_own {
     //! Debezium 3.7 goes on after a slot that somebody moved, and does not say so, whatever its `offset.mismatch.strategy` (seen).
     use super::a_slot_that_was_moved_on_is_a_hole;
-    use crate::suite::over;
-
-    over! { [postgres: Postgres, nats: Nats] [a_slot_that_was_moved_on_is_a_hole] }
+    stage::over_sources! { [postgres: Postgres, nats: Nats] [a_slot_that_was_moved_on_is_a_hole] }
 }
 
 mod of_brokers {
@@ -24,9 +22,7 @@ mod of_brokers {
         a_log_that_was_made_anew_is_a_hole, a_log_that_was_made_anew_while_it_is_read_is_a_hole,
         a_slot_that_was_dropped_while_nobody_is_away_is_a_hole,
     };
-    use crate::suite::over;
-
-    over! { [nats: Nats, kafka: Kafka, kafka_partitions: KafkaPartitions] [
+    stage::over_sources! { [nats: Nats, kafka: Kafka, kafka_partitions: KafkaPartitions] [
         a_log_that_was_emptied_is_a_hole,
         a_log_that_was_emptied_while_it_is_read_leaves_nothing_stale,
         a_log_that_was_made_anew_is_a_hole, a_log_that_was_made_anew_while_it_is_read_is_a_hole,

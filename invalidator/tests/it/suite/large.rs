@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use stage::Source;
 use uuid::Uuid;
 
-use crate::{reader::Watched, shelf::Shelf, suite::over};
+use crate::{reader::Watched, shelf::Shelf};
 
 /// A build without optimization on a busy machine: far longer than any of it takes.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// The variable that makes it another number of rows: a million is a matter of a minute or more through a broker.
 const ROWS_VARIABLE: &str = "FRESHLINE_TEST_LARGE_ROWS";
 
-over! { [postgres: Postgres, nats: Nats, kafka: Kafka, kafka_partitions: KafkaPartitions] [
+stage::over_sources! { [postgres: Postgres, nats: Nats, kafka: Kafka, kafka_partitions: KafkaPartitions] [
     a_large_transaction_is_applied_in_bounded_memory,
 ] }
 
