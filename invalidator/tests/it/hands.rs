@@ -184,7 +184,8 @@ pub async fn stream(house: &House) -> jetstream::stream::Stream {
 pub fn client(house: &House) -> ClientConfig {
     let (kafka, _) = house.feed.kafka().expect("a house with Kafka");
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", kafka.brokers()).set("group.id", house.stage.name());
+    // What is read here is not to count as read by the invalidator.
+    config.set("bootstrap.servers", kafka.brokers()).set("group.id", house.stage.name()).set("enable.auto.commit", "false");
     config
 }
 

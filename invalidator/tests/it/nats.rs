@@ -45,8 +45,9 @@ async fn a_stream_restored_from_an_old_copy_is_a_hole() {
 #[tokio::test]
 async fn what_cannot_be_used_is_kept_and_loses_nothing() {
     let shelf = Shelf::new(Source::Nats).await;
-    let stored = jetstream(&shelf.house).await.publish("freshline.public.products", "no JSON at all".into()).await;
-    stored.expect("sent").await.expect("stored");
+    let jetstream = jetstream(&shelf.house).await;
+    let stored = jetstream.publish("freshline.public.products", "no JSON at all".into()).await.expect("sent");
+    stored.await.expect("stored");
     shelf.assert_anew().await;
     shelf.assert_alive().await;
     let kept: (i64, Vec<u8>) = sqlx::query_as("select count(*) over (), raw from freshline.dead_letters")
