@@ -7,13 +7,12 @@ use freshline::{
     admin::{self, Readiness},
     cache::Cache,
     catalog::{Reads, SessionOptions, Writes, read_pool, write_pool},
-    coherence::{LinkKeeper, Links},
+    coherence::Links,
     registry::{Process, Registration, Role},
-    server::{Limits, serve},
+    server::serve,
     shutdown::Tasks,
     telemetry::Metrics,
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -38,59 +37,41 @@ pub struct Services {
     pub postgres: Postgres,
 }
 
-/// Everything that runs.
-pub struct App {
-    listener: TcpListener,
-    front: Front,
-    limits: Limits,
-    keeper: LinkKeeper,
-    metrics: Metrics,
-    watch: Watch,
-    registration: Registration,
-    stop: CancellationToken,
-}
+/// Binds the port, and starts every task; the set owns them. Neither Redis nor Postgres has to be there: both are connected when they are.
+pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
+    let Config { shared, address, limits, body, database, redis_deadline, cache } = config;
+    let metrics = Metrics::install()?;
+    let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
+    let (links, keeper) = Links::new(redis, redis_deadline);
+    let connect = shared.database_url.connect_options().application_name("freshline-api");
+    // One more than there are loads: that which asks whether Postgres is there.
+    let reads = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
+    let reads = Reads::new(reads, database.deadline());
+    let writes = Writes::new(write_pool(connect, &database.sessions(database.write_sessions_max)), database.deadline());
 
-impl App {
-    /// Binds the port, and prepares the rest. Neither Redis nor Postgres has to be there: both are connected when they are.
-    pub async fn build(config: Config, stop: &CancellationToken) -> Result<Self> {
-        let Config { shared, address, limits, body, database, redis_deadline, cache } = config;
-        let metrics = Metrics::install()?;
-        let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
-        let (links, keeper) = Links::new(redis, redis_deadline);
-        let connect = shared.database_url.connect_options().application_name("freshline-api");
-        // One more than there are loads: that which asks whether Postgres is there.
-        let reads = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
-        let reads = Reads::new(reads, database.deadline());
-        let writes = Writes::new(write_pool(connect, &database.sessions(database.write_sessions_max)), database.deadline());
+    let (readiness, postgres) = (Readiness::new(), Postgres::default());
+    let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
+    let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
+    let own_address = listener.local_addr()?.to_string();
+    info!("listening on {own_address}");
+    let process = Process { address: Some(own_address.clone()), admin_address: Some(own_address), ..Process::this(Role::Api) };
+    let registration = Registration::new(links.clone(), &shared.stripes, process);
+    let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, postgres };
+    let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
+    let front = Front::new(router, readiness);
 
-        let (readiness, postgres) = (Readiness::new(), Postgres::default());
-        let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
-        let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
-        let own_address = listener.local_addr()?.to_string();
-        let process = Process { address: Some(own_address.clone()), admin_address: Some(own_address), ..Process::this(Role::Api) };
-        let registration = Registration::new(links.clone(), &shared.stripes, process);
-        let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, postgres };
-        let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
-        info!("listening on {}", listener.local_addr()?);
-        let front = Front::new(router, readiness);
-        Ok(Self { listener, front, limits, keeper, metrics, watch, registration, stop: stop.clone() })
-    }
-
-    /// Starts every task; the set owns them. Those that requests need outlive the last request.
-    pub fn spawn(self) -> Tasks {
-        let Self { listener, front, limits, keeper, metrics, watch, registration, stop } = self;
-        let served = CancellationToken::new();
-        let mut tasks = Tasks::new();
-        tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(served.clone()));
-        tasks.spawn_sure("the connection to Redis", keeper.run(served.clone()));
-        tasks.spawn_sure("the record of this process", registration.run(served.clone()));
-        tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
-        tasks.spawn_sure("the server", async move {
-            let _served = served.drop_guard();
-            serve(listener, front, limits, stop).await;
-        });
-        tasks
-    }
+    // What requests need outlives the last of them.
+    let served = CancellationToken::new();
+    let mut tasks = Tasks::new();
+    tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(served.clone()));
+    tasks.spawn_sure("the connection to Redis", keeper.run(served.clone()));
+    tasks.spawn_sure("the record of this process", registration.run(served.clone()));
+    tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
+    tasks.spawn_sure("the server", async move {
+        let _served = served.drop_guard();
+        serve(listener, front, limits, stop).await;
+    });
+    Ok(tasks)
 }
 
 impl Database {

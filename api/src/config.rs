@@ -4,8 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use freshline::{
     cache,
-    config::{Description, Faults, MAX_STALENESS, Reader, Setting, Shared, Vars},
+    config::{ABSENT_TTL, Description, Faults, LEASE_TTL, Life, MAX_STALENESS, Reader, Setting, Shared, VALUE_TTL, Vars},
     server::Limits,
+    service::Configuration,
 };
 
 const ADDRESS: Setting<SocketAddr> = Setting::address("API_ADDRESS", "Where the API listens.").or("127.0.0.1:8080");
@@ -62,20 +63,6 @@ const STATEMENT: Setting<Duration> =
 const REDIS_DEADLINE: Setting<Duration> =
     Setting::millis("API_REDIS_DEADLINE_MS", 5..=10_000, "How long Redis may take for one call; then Postgres is asked.").or("100");
 
-const VALUE_TTL: Setting<Duration> =
-    Setting::millis("VALUE_TTL_MS", 1000..=604_800_000, "How long a value stays in Redis unless it changes, give or take 10 %.")
-        .or("600000");
-
-const ABSENT_TTL: Setting<Duration> =
-    Setting::millis("ABSENT_TTL_MS", 1000..=604_800_000, "How long it stays in Redis that there is no such row.").or("60000");
-
-const LEASE_TTL: Setting<Duration> = Setting::millis(
-    "LEASE_TTL_MS",
-    1000..=5000,
-    "How long the right to fill a key is held at most; above the time that one read of Postgres takes.",
-)
-.or("2000");
-
 const BUSY_WAIT: Setting<Duration> = Setting::millis(
     "API_BUSY_WAIT_MS",
     0..=5000,
@@ -124,9 +111,8 @@ pub struct Database {
     pub statement: Duration,
 }
 
-impl Config {
-    /// Every setting of this process, in the order of its documentation.
-    pub fn settings() -> Vec<Description> {
+impl Configuration for Config {
+    fn settings() -> Vec<Description> {
         let own = [
             ADDRESS.describe(),
             CONNECTIONS_MAX.describe(),
@@ -148,11 +134,7 @@ impl Config {
         Shared::SETTINGS.into_iter().chain(own).collect()
     }
 
-    /// Reads them.
-    ///
-    /// # Errors
-    /// Every fault of them.
-    pub fn load(vars: &dyn Vars) -> Result<Self, Faults> {
+    fn load(vars: &dyn Vars) -> Result<Self, Faults> {
         let mut read = Reader::new(vars);
         let shared = Shared::read(&mut read);
         let (address, redis_deadline) = (read.get(&ADDRESS), read.get(&REDIS_DEADLINE));
@@ -167,7 +149,7 @@ impl Config {
                 idle: idle?,
                 lame_duck: lame_duck?,
                 first_word: FIRST_WORD,
-                grace: shared.grace,
+                grace: shared.life.grace,
             };
             Some(Self {
                 shared,
@@ -184,6 +166,10 @@ impl Config {
                 },
             })
         })
+    }
+
+    fn life(&self) -> &Life {
+        &self.shared.life
     }
 }
 
@@ -205,7 +191,7 @@ impl Database {
 /// It is a part of the grace, and has to leave some.
 fn lame_duck(read: &mut Reader<'_>, shared: Option<&Shared>) -> Option<Duration> {
     let lame_duck = read.get(&LAME_DUCK)?;
-    if !lame_duck.is_zero() && shared.is_some_and(|shared| shared.grace <= lame_duck) {
+    if !lame_duck.is_zero() && shared.is_some_and(|shared| shared.life.grace <= lame_duck) {
         return read.fault(&LAME_DUCK.describe(), "is neither 0 nor below FRESHLINE_GRACE_MS");
     }
     Some(lame_duck)

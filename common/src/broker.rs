@@ -2,5 +2,8 @@
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod message_id;
 #[cfg(feature = "nats")]
 pub mod nats;
+
+pub use message_id::{MessageId, NotOurs};

@@ -49,6 +49,9 @@ pub enum Event {
         /// To be acknowledged when all before it is applied and visible.
         place: Place,
     },
+    /// Everything that the log held when this stream began has been delivered, where the log has no positions of Postgres's own to
+    /// tell that by. Comes outside transactions only.
+    CaughtUp,
     /// Something before this was lost, or may have been. Comes outside transactions only.
     Hole {
         /// What a snapshot has to hold so that nothing of it is missing.

@@ -7,6 +7,7 @@ mod address;
 mod fault;
 mod form;
 mod names;
+mod options;
 mod reader;
 mod setting;
 mod shared;
@@ -15,11 +16,12 @@ mod vars;
 pub use address::{PostgresUrl, RedisUrl};
 pub use fault::{Fault, Faults};
 pub use form::Word;
+pub use options::Options;
 pub use reader::{Reader, Unknown, tell_unknown, unknown_names};
 pub use setting::{Default, Description, Optional, Setting, env_example, listing, markdown_table};
 pub use shared::{
-    ABSENT_TTL, DATABASE_URL, GRACE, LEASE_TTL, LOG, LOG_FORMAT, MAX_STALENESS, NAMESPACE, PUBLICATION, REDIS_URL, RULES, SLOT,
-    SLOT_DROP, SLOT_WARN, STRIPES, Shared, VALUE_TTL,
+    ABSENT_TTL, DATABASE_URL, LEASE_TTL, Life, MAX_STALENESS, NAMESPACE, PUBLICATION, REDIS_URL, RULES, SLOT, SLOT_DROP, SLOT_WARN,
+    STRIPES, Shared, VALUE_TTL,
 };
 pub use vars::{Environment, Vars};
 

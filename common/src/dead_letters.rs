@@ -16,14 +16,17 @@ use crate::{
 /// The bytes of a message that are kept: what migrations/0007_dead_letters.sql checks.
 pub const RAW_LEN_MAX: usize = 1 << 20;
 
+/// How many are tried again at a time: as many megabytes at most.
+const ASKED_MAX: i64 = 16;
+
 /// How long one statement may take, a connection included.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What is known of a message that cannot be used.
 #[derive(Debug, Clone, Copy)]
 pub struct Letter<'a> {
-    /// Which source it came from: `postgres`, `nats` or `kafka`.
-    pub source: &'static str,
+    /// Which source it came from: `postgres`, `nats` or `kafka`, and which shard of it where there are more.
+    pub source: &'a str,
     /// Where it lies there, such as `stream FRESHLINE seq 42` or `topic p0@17`.
     pub place: &'a str,
     /// The subject or topic that it was sent to.
@@ -101,6 +104,17 @@ pub struct Kept {
     pub state: String,
 }
 
+/// A dead letter that somebody wants tried again.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Asked {
+    /// Its number.
+    pub id: i64,
+    /// Whether it had more bytes than are kept.
+    pub truncated: bool,
+    /// The bytes that are kept.
+    pub raw: Vec<u8>,
+}
+
 /// Why the table could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {
@@ -150,7 +164,7 @@ impl DeadLetters {
     /// # Errors
     /// [`DeadLetterError`]: it is not kept, and may not be acknowledged.
     pub async fn write(&self, letter: &Letter<'_>) -> Result<(), DeadLetterError> {
-        metrics::counter!(names::DEAD_LETTERS, "source" => letter.source).increment(1);
+        metrics::counter!(names::DEAD_LETTERS, "source" => letter.source.to_owned()).increment(1);
         let raw = &letter.raw[..letter.raw.len().min(RAW_LEN_MAX)];
         let statement = sqlx::query_scalar(
             "insert into freshline.dead_letters as kept (source, place, subject, table_name, reason, raw, truncated)
@@ -174,6 +188,33 @@ impl DeadLetters {
             debug!(source, place, attempts, "a dead letter was met again");
         }
         Ok(())
+    }
+}
+
+impl DeadLetters {
+    /// Some of this source's that somebody wants tried again, the first first.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`].
+    pub async fn asked(&self, source: &str) -> Result<Vec<Asked>, DeadLetterError> {
+        let sql =
+            "select id, truncated, raw from freshline.dead_letters where state = 'retry' and source = $1 order by id limit $2";
+        within(sqlx::query_as(sql).bind(source).bind(ASKED_MAX).fetch_all(&self.pool)).await
+    }
+
+    /// Says what became of one: it worked, or why not, which leaves it as new as it was.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`].
+    pub async fn tried(&self, id: i64, outcome: Result<(), String>) -> Result<(), DeadLetterError> {
+        let (state, reason) = match outcome {
+            Ok(()) => (State::Done, None),
+            Err(reason) => (State::New, Some(storable(&reason))),
+        };
+        let statement = sqlx::query(
+            "update freshline.dead_letters set state = $2, reason = coalesce($3, reason), attempts = attempts + 1 where id = $1",
+        );
+        within(statement.bind(id).bind(state.as_str()).bind(reason).execute(&self.pool)).await.map(drop)
     }
 }
 

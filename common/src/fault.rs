@@ -1,5 +1,7 @@
 //! What a failure calls for. Every error type of Freshline answers with one [`Kind`]; callers match on it and on nothing else.
 
+use crate::telemetry::chain;
+
 /// What a failure calls for, decided once, where the error type is defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -22,10 +24,11 @@ pub trait Classified: std::error::Error {
     }
 }
 
-/// The error in words, with what mends it where something does.
-pub fn told(error: &impl Classified) -> String {
+/// All that is known of an error, for whoever reads how a process ended: its causes, and what mends it.
+pub fn in_full(error: &impl Classified) -> String {
+    let causes = chain(error);
     match error.remedy() {
-        Some(remedy) => format!("{error}; remedy: {remedy}"),
-        None => error.to_string(),
+        Some(remedy) => format!("{causes}; remedy: {remedy}"),
+        None => causes,
     }
 }

@@ -9,7 +9,7 @@
 //! - [`check`] says what has to hold before changes are read; [`registry`] and [`trail`] tell people what runs and what it does;
 //! - [`dead_letters`] keeps what a source could not use;
 //! - [`catalog`] is the reference application's product and its queries;
-//! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`] are what every process needs around that.
+//! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`], [`service`] are what every process needs around that.
 
 pub mod admin;
 #[cfg(any(feature = "nats", feature = "kafka"))]
@@ -29,6 +29,7 @@ pub mod retry;
 pub mod row_json;
 pub mod rules;
 pub mod server;
+pub mod service;
 pub mod shutdown;
 pub mod telemetry;
 pub mod trail;

@@ -5,7 +5,12 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
-use freshline::{config::Environment, fault::Classified, telemetry::chain};
+use freshline::{
+    config::Environment,
+    fault::Classified,
+    service::{self, ServiceFailed},
+    telemetry::chain,
+};
 
 mod config;
 mod dead_letters;
@@ -51,12 +56,9 @@ fn main() -> ExitCode {
 }
 
 fn start(command: Command, config: config::Config) -> Result<u8, Trouble> {
-    // Two providers are in the tree, and rustls does not choose. Nobody chose before: this is the beginning of the process.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        eprintln!("a TLS provider was installed before");
-        return Ok(UNSEEN);
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Trouble::Runtime)?;
+    service::choose_tls()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ServiceFailed::Runtime)?;
     runtime.block_on(run(command, Servers::new(config)?))
 }
 

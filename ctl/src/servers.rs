@@ -6,10 +6,10 @@ use freshline::{
     check::NotReady,
     coherence::{Link, LinkError, Stripes},
     dead_letters::DeadLetterError,
-    fault::{Classified, Kind},
+    fault::{Classified, Kind, in_full},
     replication::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS},
     rules::{Rules, RulesUnread, SchemaUnread, TableName},
-    telemetry::chain,
+    service::ServiceFailed,
 };
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
@@ -52,8 +52,8 @@ pub enum Trouble {
     Output(#[from] io::Error),
     #[error("the answer has no JSON")]
     Json(#[from] serde_json::Error),
-    #[error("the runtime cannot be started")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Begin(#[from] ServiceFailed),
 }
 
 impl Classified for Trouble {
@@ -66,7 +66,8 @@ impl Classified for Trouble {
             Self::DeadLetters(source) => source.kind(),
             Self::Rules(source) => source.kind(),
             Self::RedisUrl(_) | Self::Slot(_) | Self::NoRules(_) => Kind::Permanent,
-            Self::Output(_) | Self::Runtime(_) => Kind::Transient,
+            Self::Output(_) => Kind::Transient,
+            Self::Begin(source) => source.kind(),
             Self::Json(_) => Kind::Bug,
         }
     }
@@ -89,7 +90,8 @@ impl Classified for Trouble {
             }
             Self::Rules(source) => source.remedy(),
             Self::NoRules(_) => Some("write it as schema.table, such as public.products, as the rules do".into()),
-            Self::RedisUrl(_) | Self::Slot(_) | Self::Output(_) | Self::Json(_) | Self::Runtime(_) => None,
+            Self::Begin(source) => source.remedy(),
+            Self::RedisUrl(_) | Self::Slot(_) | Self::Output(_) | Self::Json(_) => None,
         }
     }
 }
@@ -97,8 +99,7 @@ impl Classified for Trouble {
 impl Trouble {
     /// It, its causes and its remedy, in one line.
     pub fn told(&self) -> String {
-        let remedy = self.remedy().map(|remedy| format!("; remedy: {remedy}")).unwrap_or_default();
-        format!("{}{remedy}", chain(self))
+        in_full(self)
     }
 }
 

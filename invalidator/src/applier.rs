@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ledger::Ledger,
     poll::{Poll, PollerGone, Polls},
+    shard::Shard,
     trail::Trail,
 };
 
@@ -32,6 +33,7 @@ pub struct Applier {
     pub(crate) links: Links,
     pub(crate) polls: Polls,
     pub(crate) stripes: Stripes,
+    pub(crate) shard: Shard,
     pub(crate) states: Vec<StripeState>,
     pub(crate) ledger: Ledger,
     pub(crate) session: Session,
@@ -48,7 +50,7 @@ pub struct Session {
     pub source: Source,
     /// Where the stream begins, where the source knows.
     pub start: Option<Lsn>,
-    /// The log's end, sampled after the stream had started: to be reached before a stripe is opened.
+    /// The log's end, sampled after the stream had started: to be reached before a stripe is opened, or to be told as reached.
     pub catch_up_to: Lsn,
     /// What is never delivered: all of it has to be in the snapshot that a stripe is opened with.
     pub begins_after: Vec<Beginning>,
@@ -137,15 +139,15 @@ impl Applier {
     /// [`ApplyError`].
     pub async fn begin(
         (links, polls, trail): (Links, Polls, Trail),
-        stripes: Stripes,
+        (stripes, shard): (Stripes, Shard),
         session: Session,
         poll: Poll,
         replicas: Replicas,
         stop: CancellationToken,
     ) -> Result<Self, ApplyError> {
-        let states = stripes.all().map(StripeState::closed).collect();
+        let states = shard.stripes(&stripes).map(StripeState::closed).collect();
         let ledger = Ledger::new(session.start.unwrap_or(Lsn::ZERO));
-        let mut applier = Self { links, polls, stripes, states, ledger, session, poll, replicas, trail, stop };
+        let mut applier = Self { links, polls, stripes, shard, states, ledger, session, poll, replicas, trail, stop };
         for index in 0..applier.states.len() {
             applier.adopt(index).await?;
         }

@@ -102,6 +102,10 @@ impl Applier {
                     self.confirm(batch.take()).await?;
                     self.ledger.reached(position, place);
                 }
+                Work::CaughtUp => {
+                    self.confirm(batch.take()).await?;
+                    self.session.catch_up_to = Lsn::ZERO;
+                }
                 Work::Hole(beginning) => {
                     self.confirm(batch.take()).await?;
                     self.fall_into(beginning).await?;
@@ -298,11 +302,11 @@ impl Applier {
     }
 
     fn everything(&self) -> Vec<(Stripe, String)> {
-        self.stripes.all().map(|stripe| (stripe, WILDCARD_FIELD.to_owned())).collect()
+        self.states.iter().map(|state| (state.stripe, WILDCARD_FIELD.to_owned())).collect()
     }
 
     fn generation(&self, stripe: Stripe) -> Option<Generation> {
-        self.states[usize::from(stripe.number())].generation
+        self.states[self.shard.index(stripe)].generation
     }
 }
 
@@ -355,7 +359,8 @@ impl Batch {
 }
 
 impl Effect {
-    fn name(&self) -> &str {
+    /// The dependency that it touches.
+    pub fn name(&self) -> &str {
         match self {
             Self::Key(key, _) => key.as_str(),
             Self::Tag(tag) => tag.as_str(),

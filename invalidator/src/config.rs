@@ -4,12 +4,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshline::{
     broker::{kafka::KafkaAddress, nats::NatsSettings},
-    config::{Description, Faults, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars, Word},
+    config::{Description, Faults, Life, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars, Word},
     envelope::Numerics,
     replication::SlotLimits,
+    service::Configuration,
 };
 
-use crate::applier::Replicas;
+use crate::{applier::Replicas, shard::Shard};
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.")
@@ -73,6 +74,14 @@ const CONSUMER: Setting<String> =
     Setting::namespace("NATS_CONSUMER", "The durable consumer that remembers how far the stream was applied. One per cache.")
         .or("freshline");
 
+const SHARD: Setting<Shard> = Setting::parsed(
+    "SHARD",
+    "1/2",
+    "Which share of the stripes this process applies, where one is not enough for all: each of n processes has one, 1/n to n/n, and a \
+     slot or consumer of its own, named after the one that is set.",
+)
+.or("1/1");
+
 /// Where changes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SourceName {
@@ -119,6 +128,7 @@ pub struct Config {
     pub shared: Shared,
     pub address: SocketAddr,
     pub source: SourceConfig,
+    pub shard: Shard,
     pub slot: String,
     pub publication: String,
     pub rules: Option<PathBuf>,
@@ -128,61 +138,74 @@ pub struct Config {
     pub slot_limits: SlotLimits,
 }
 
-/// Every setting, for `--settings`.
-pub fn settings() -> Vec<Description> {
-    let own = [
-        ADDRESS.describe(),
-        SOURCE.describe(),
-        SLOT.describe(),
-        PUBLICATION.describe(),
-        RULES.describe(),
-        POLL.describe(),
-        REPLICAS.describe(),
-        REPLICAS_TIMEOUT.describe(),
-        TRAIL.describe(),
-        SLOT_WARN.describe(),
-        SLOT_DROP.describe(),
-    ];
-    let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
-    let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
-    Shared::SETTINGS.into_iter().chain(own).chain(nats).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
+impl Configuration for Config {
+    fn settings() -> Vec<Description> {
+        let own = [
+            ADDRESS.describe(),
+            SOURCE.describe(),
+            SHARD.describe(),
+            SLOT.describe(),
+            PUBLICATION.describe(),
+            RULES.describe(),
+            POLL.describe(),
+            REPLICAS.describe(),
+            REPLICAS_TIMEOUT.describe(),
+            TRAIL.describe(),
+            SLOT_WARN.describe(),
+            SLOT_DROP.describe(),
+        ];
+        let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
+        let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
+        Shared::SETTINGS.into_iter().chain(own).chain(nats).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
+    }
+
+    fn load(vars: &dyn Vars) -> Result<Self, Faults> {
+        let mut read = Reader::new(vars);
+        let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
+        let shard = read_shard(&mut read, shared.as_ref());
+        let source = read_source(&mut read, shard);
+        let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
+        let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
+        let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
+        let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
+        read.finish(|| {
+            Some(Self {
+                shared: shared?,
+                address: address?,
+                source: source?,
+                shard: shard?,
+                slot: shard?.name(&slot?),
+                publication: publication?,
+                rules: rules?,
+                poll_interval: poll_interval?,
+                replicas: Replicas { count: count?, timeout: timeout? },
+                trail: trail?,
+                slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
+            })
+        })
+    }
+
+    fn life(&self) -> &Life {
+        &self.shared.life
+    }
 }
 
-/// Reads all of them.
-///
-/// # Errors
-/// Every fault, and not only the first.
-pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
-    let mut read = Reader::new(vars);
-    let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
-    let source = read_source(&mut read);
-    let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
-    let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
-    let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
-    let (count, timeout) = (read.get(&REPLICAS), read.get(&REPLICAS_TIMEOUT));
-    read.finish(|| {
-        Some(Config {
-            shared: shared?,
-            address: address?,
-            source: source?,
-            slot: slot?,
-            publication: publication?,
-            rules: rules?,
-            poll_interval: poll_interval?,
-            replicas: Replicas { count: count?, timeout: timeout? },
-            trail: trail?,
-            slot_limits: SlotLimits { warn_bytes: warn?, drop_bytes: drop? },
-        })
-    })
+/// One that has no stripe would do nothing, and look as if it did.
+fn read_shard(read: &mut Reader<'_>, shared: Option<&Shared>) -> Option<Shard> {
+    let shard = read.get(&SHARD)?;
+    if shared.is_some_and(|shared| shard.count() > shared.stripes.count()) {
+        return read.fault(&SHARD.describe(), "has more shards than FRESHLINE_STRIPES has stripes");
+    }
+    Some(shard)
 }
 
 /// A source's own settings are read where it is chosen, and not missed where it is not.
-fn read_source(read: &mut Reader<'_>) -> Option<SourceConfig> {
+fn read_source(read: &mut Reader<'_>, shard: Option<Shard>) -> Option<SourceConfig> {
     match read.get(&SOURCE)? {
         SourceName::Postgres => Some(SourceConfig::Postgres),
         SourceName::Nats => {
             let (settings, consumer) = (NatsSettings::read(read), read.get(&CONSUMER));
-            Some(SourceConfig::Nats { settings: settings?, consumer: consumer? })
+            Some(SourceConfig::Nats { settings: settings?, consumer: shard?.name(&consumer?) })
         }
         SourceName::Kafka => {
             let (address, topics) = (KafkaAddress::read(read), read.get(&TOPICS));
@@ -190,7 +213,7 @@ fn read_source(read: &mut Reader<'_>) -> Option<SourceConfig> {
             Some(SourceConfig::Kafka(Box::new(KafkaConfig {
                 address: address?,
                 topics: topics?,
-                group: group?,
+                group: shard?.name(&group?),
                 numerics: numerics?,
             })))
         }

@@ -89,6 +89,7 @@ impl Planner {
             Event::Message { .. } => {}
             Event::Commit { end, is_exact, place } => step(Step::Commit(End { lsn: end, is_exact, place })),
             Event::Reached { position, place } => step(Step::Reached(position, place)),
+            Event::CaughtUp => step(Step::CaughtUp),
             Event::Hole { beginning } => step(Step::Hole(beginning)),
         }
     }

@@ -95,7 +95,7 @@ impl Applier {
 
     async fn settle(&self, link: &Link, settled: BTreeMap<Stripe, Vec<String>>) -> Result<(), LinkError> {
         for (stripe, fields) in settled {
-            let Some(generation) = self.states[usize::from(stripe.number())].generation else { continue };
+            let Some(generation) = self.states[self.shard.index(stripe)].generation else { continue };
             for fields in fields.chunks(SETTLE_LEN_MAX) {
                 // Closed by now: the next publish notices, and open writes the fences anew.
                 if self.scripts(link).settle(stripe, generation, fields).await?.is_err() {

@@ -18,6 +18,7 @@ use crate::{
     apply::Giant,
     plan::Planner,
     poll::Polls,
+    shard::Shard,
     source::{Source, Stream},
     trail::Trail,
     transaction::{Assembler, Work},
@@ -37,6 +38,8 @@ pub struct Sessions {
     pub polls: Polls,
     /// How names are laid out.
     pub stripes: Stripes,
+    /// Which of them are ours.
+    pub shard: Shard,
     /// What maps changes to dependencies.
     pub planner: Planner,
     /// How many replicas have to confirm.
@@ -122,10 +125,12 @@ impl Sessions {
         let (start, begins_after) = (connected.start, connected.begins_after);
         let session = Session { source: poll.source, start, catch_up_to: poll.insert, begins_after };
         let to_redis = (self.links.clone(), polls, self.trail.clone());
-        let applier = Applier::begin(to_redis, self.stripes.clone(), session, poll, self.replicas, stop.clone()).await?;
+        let layout = (self.stripes.clone(), self.shard);
+        let applier = Applier::begin(to_redis, layout, session, poll, self.replicas, stop.clone()).await?;
         let (work_sender, work) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
         let (acknowledgement, acknowledged) = watch::channel(Place::default());
-        let reading = read(connected.stream, &mut self.planner, work_sender, acknowledged);
+        let reading =
+            read(connected.stream, &mut self.planner, Assembler::new(self.stripes.clone(), self.shard), work_sender, acknowledged);
         tokio::select! {
             ended = reading => ended.map_err(SessionError::Source),
             ended = drive(applier, work, acknowledgement, &self.readiness) => ended.map_err(SessionError::Apply),
@@ -138,10 +143,10 @@ impl Sessions {
 async fn read<S: Stream>(
     mut stream: S,
     planner: &mut Planner,
+    mut assembler: Assembler,
     work_sender: mpsc::Sender<Vec<Work>>,
     mut acknowledged: watch::Receiver<Place>,
 ) -> Result<(), S::Error> {
-    let mut assembler = Assembler::default();
     let mut events = Vec::new();
     loop {
         tokio::select! {

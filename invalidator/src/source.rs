@@ -1,7 +1,9 @@
 //! The contract of a source: where changes come from, and what it owes the applier.
 
+mod ahead;
 mod decoder;
 pub mod kafka;
+mod letters;
 pub mod nats;
 pub mod postgres;
 mod turn;

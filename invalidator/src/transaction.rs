@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use freshline::{
     change::{Beginning, Place},
-    coherence::{CacheKey, Lsn, NarrowXid, Tag},
+    coherence::{CacheKey, Lsn, NarrowXid, Stripes, Tag},
 };
 
-use crate::plan::Image;
+use crate::{plan::Image, shard::Shard};
 
 /// A transaction with more dependencies than this is not held: its xid goes into the wildcard fence, and it only removes.
 pub const HELD_MAX: usize = 1_000;
@@ -56,6 +56,8 @@ pub enum Step {
     Commit(End),
     /// Everything below this has been delivered. Outside transactions only.
     Reached(Lsn, Place),
+    /// Everything that the log held when the session began has been delivered. Outside transactions only.
+    CaughtUp,
     /// Something before this may never be delivered. Outside transactions only.
     Hole(Beginning),
 }
@@ -87,13 +89,17 @@ pub enum Work {
     },
     /// Everything below this has been delivered.
     Reached(Lsn, Place),
+    /// Everything that the log held when the session began has been delivered.
+    CaughtUp,
     /// Something before this may never be delivered.
     Hole(Beginning),
 }
 
 /// Puts steps together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Assembler {
+    stripes: Stripes,
+    shard: Shard,
     open: Option<Open>,
 }
 
@@ -107,19 +113,26 @@ struct Open {
 }
 
 impl Assembler {
+    /// An assembler for the share of these stripes that is ours; what touches others is left to their shards.
+    pub fn new(stripes: Stripes, shard: Shard) -> Self {
+        Self { stripes, shard, open: None }
+    }
+
     /// Takes one step, and adds the work that it completes.
     pub fn take(&mut self, step: Step, work: &mut Vec<Work>) {
         match (step, &mut self.open) {
             (Step::Begin(xid), open) => {
                 *open = Some(Open { xid, effects: Vec::new(), image_bytes: 0, is_giant: false, bumps: false })
             }
+            (Step::Touch(effect), Some(_)) if !self.shard.has(self.stripes.of(effect.name())) => {}
             (Step::Touch(effect), Some(open)) => open.touch(effect, work),
             (Step::Bump, Some(open)) => open.bumps = true,
             (Step::Commit(end), open) => work.extend(open.take().map(|open| open.commit(end)).into_iter().flatten()),
             (Step::Reached(position, place), None) => work.push(Work::Reached(position, place)),
+            (Step::CaughtUp, None) => work.push(Work::CaughtUp),
             (Step::Hole(beginning), None) => work.push(Work::Hole(beginning)),
             // The decoder refuses rows outside transactions; a position inside one says nothing yet.
-            (Step::Touch(_) | Step::Bump, None) | (Step::Reached(..) | Step::Hole(_), Some(_)) => {}
+            (Step::Touch(_) | Step::Bump, None) | (Step::Reached(..) | Step::CaughtUp | Step::Hole(_), Some(_)) => {}
         }
     }
 
@@ -177,7 +190,8 @@ mod tests {
     }
 
     fn assemble(steps: impl IntoIterator<Item = Step>) -> Vec<Work> {
-        let (mut assembler, mut work) = (Assembler::default(), Vec::new());
+        let (mut assembler, mut work) =
+            (Assembler::new(Stripes::new("t", 1).expect("a layout"), "1/1".parse().expect("all")), Vec::new());
         for step in steps {
             assembler.take(step, &mut work);
         }

@@ -11,7 +11,6 @@ use std::{
 
 use freshline::{
     admin::Readiness,
-    broker::nats::NatsSettings,
     change::Event,
     coherence::{Lsn, Source},
     envelope::Encoder,
@@ -20,7 +19,6 @@ use freshline::{
     retry::{GivenUp, Policy, Retry},
     telemetry::names,
 };
-use futures::future::BoxFuture;
 use metrics::{counter, gauge};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -28,10 +26,7 @@ use tracing::{info, warn};
 
 use crate::{
     primary::{Primary, Untold},
-    sink::{
-        Last,
-        nats::{Nats, NatsError},
-    },
+    sink::{Last, Sink, SinkError, Stored, To},
     transaction::{Letter, Writer},
 };
 
@@ -52,9 +47,7 @@ pub struct Sessions {
     /// The slot.
     pub stream: StreamSettings,
     /// The broker.
-    pub nats: NatsSettings,
-    /// How long its stream keeps a message.
-    pub max_age: Duration,
+    pub to: To,
     /// Where it is told whether changes are published.
     pub readiness: Readiness,
 }
@@ -81,7 +74,7 @@ pub enum SessionError {
     },
     /// The broker takes nothing.
     #[error("changes cannot be published")]
-    Sink(#[source] NatsError),
+    Sink(#[source] SinkError),
 }
 
 impl Classified for SessionError {
@@ -127,7 +120,7 @@ impl Sessions {
     async fn session(&self, retry: &mut Retry) -> Result<(), SessionError> {
         let mut primary = Primary::connect(&self.stream.server).await.map_err(SessionError::Primary)?;
         let before = primary.look().await.map_err(SessionError::Primary)?;
-        let (nats, last) = Nats::connect(&self.nats, self.max_age).await.map_err(SessionError::Sink)?;
+        let (sink, last) = self.to.connect().await.map_err(SessionError::Sink)?;
         let started = replication::start(&self.stream).await.map_err(SessionError::Source)?;
         // The same history before and after proves that the stream is of it.
         let look = primary.look().await.map_err(SessionError::Primary)?;
@@ -136,8 +129,8 @@ impl Sessions {
         }
         let tables = primary.tables().await.map_err(SessionError::Primary)?;
         let database = self.stream.server.get_database().unwrap_or_default();
-        let encoder = Encoder::new(&self.nats.stream, database, look.source);
-        let writer = Writer::new(encoder, look.source, tables, nats.value_len_max());
+        let encoder = Encoder::new(self.to.name(), database, look.source);
+        let writer = Writer::new(encoder, look.source, tables, sink.value_len_max());
         info!(source = %look.source, "publishing what Postgres changes after {}", started.start);
         let Started { stream, start, made } = started;
         let resume = last.as_ref().and_then(|last| last.id).filter(|id| id.history == look.source).map(|id| id.place());
@@ -145,7 +138,7 @@ impl Sessions {
             primary,
             history: look.source,
             snapshot: look.snapshot,
-            nats,
+            sink,
             writer,
             stream,
             resume,
@@ -177,7 +170,7 @@ struct Session {
     primary: Primary,
     history: Source,
     snapshot: Arc<freshline::coherence::Snapshot>,
-    nats: Nats,
+    sink: Sink,
     writer: Writer,
     stream: replication::ChangeStream,
     /// The place of the last message of this history that the broker had at the beginning.
@@ -187,7 +180,7 @@ struct Session {
 
 /// A message that has been sent.
 struct Sent {
-    stored: BoxFuture<'static, Result<(), NatsError>>,
+    stored: Stored,
     confirms: Option<Lsn>,
 }
 
@@ -197,12 +190,12 @@ impl Session {
         let mut beats = interval(HEARTBEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut looked) = (Lsn::ZERO, Instant::now());
-        let lost = self.nats.lost();
+        let lost = self.sink.lost();
         loop {
             let position = self.stream.position();
             tokio::select! {
                 biased;
-                () = lost.cancelled() => return Err(SessionError::Sink(NatsError::Lost)),
+                () = lost.cancelled() => return Err(SessionError::Sink(SinkError::Lost)),
                 Some(stored) = next_stored(&mut self.stored) => self.confirm(stored?),
                 batch = self.stream.next_batch(&mut events, LIMITS), if self.stored.len() < IN_FLIGHT_MAX => {
                     batch.map_err(SessionError::Source)?;
@@ -210,7 +203,7 @@ impl Session {
                         self.take(event, &mut letters).await?;
                     }
                     for letter in letters.drain(..) {
-                        told = letter.confirms.unwrap_or(told).max(told);
+                        told = self.sink.confirms(&letter).unwrap_or(told).max(told);
                         self.publish(letter).await?;
                     }
                 }
@@ -248,12 +241,12 @@ impl Session {
 
     /// Publishes a message, unless the broker has it already.
     async fn publish(&mut self, letter: Letter) -> Result<(), SessionError> {
-        let confirms = letter.confirms;
+        let confirms = self.sink.confirms(&letter);
         if self.resume.is_some_and(|resume| letter.nonce.is_none() && letter.id.place() <= resume) {
             self.stored.push_back(Sent { stored: Box::pin(async { Ok(()) }), confirms });
             return Ok(());
         }
-        let stored = self.nats.publish(letter).await.map_err(SessionError::Sink)?;
+        let stored = self.sink.publish(letter).await.map_err(SessionError::Sink)?;
         counter!(names::RELAY_PUBLISHED).increment(1);
         self.stored.push_back(Sent { stored, confirms });
         Ok(())
@@ -261,7 +254,7 @@ impl Session {
 
     /// Publishes a message and waits until it is stored.
     async fn publish_one(&mut self, letter: Letter) -> Result<(), SessionError> {
-        self.nats.publish(letter).await.map_err(SessionError::Sink)?.await.map_err(SessionError::Sink)
+        self.sink.publish(letter).await.map_err(SessionError::Sink)?.await.map_err(SessionError::Sink)
     }
 
     fn confirm(&mut self, confirms: Option<Lsn>) {

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use freshline::{
-    broker::nats::MessageId,
+    broker::MessageId,
     change::{Event, Relation, RowChange},
     coherence::{Lsn, NarrowXid, Snapshot, Source, Xid},
     envelope::{Encoder, Posting, Relations, Stamp},
@@ -35,6 +35,13 @@ pub struct Letter {
     pub posting: Posting,
     /// Once it is stored, with all before it, the slot needs nothing up to here any more.
     pub confirms: Option<Lsn>,
+}
+
+impl Letter {
+    /// Whether it is for every partition of a broker that has some: it tells of the log, and is part of no transaction.
+    pub fn is_for_all(&self) -> bool {
+        self.id.ordinal == 0
+    }
 }
 
 /// Writes the messages of one session with the source.
@@ -104,7 +111,8 @@ impl Writer {
             Event::Message { prefix, .. } if SILENT_PREFIXES.contains(&&*prefix) => {}
             Event::Message { prefix, content } => self.hold(Held::Message(prefix, content), letters),
             Event::Commit { end, .. } => self.commit(end, letters),
-            Event::Reached { .. } | Event::Hole { .. } => {}
+            // The session tells positions and holes itself.
+            Event::Reached { .. } | Event::CaughtUp | Event::Hole { .. } => {}
         }
     }
 

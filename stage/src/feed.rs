@@ -57,7 +57,7 @@ pub struct Feed {
 /// What stands there.
 enum Between {
     Nothing,
-    Relay { relay: Box<Process>, nats: Nats },
+    Relay { relay: Box<Process>, nats: Box<Nats> },
     Debezium { connector: Box<Connector>, brokers: Brokers },
 }
 
@@ -66,7 +66,7 @@ enum Brokers {
     /// Those of all tests of this process: the connector comes and goes.
     Shared(&'static Kafka, &'static Connect),
     /// This test's own, to be broken as it likes.
-    Own { connect: Connect, kafka: Kafka },
+    Own { connect: Box<Connect>, kafka: Box<Kafka> },
 }
 
 impl Feed {
@@ -249,7 +249,7 @@ async fn relay(stage: &Stage) -> Result<(String, Between)> {
     ]);
     let mut relay = Process::start(launch)?;
     relay.line("publishing what Postgres changes").await;
-    Ok((slot, Between::Relay { relay: Box::new(relay), nats }))
+    Ok((slot, Between::Relay { relay: Box::new(relay), nats: Box::new(nats) }))
 }
 
 async fn debezium(stage: &Stage, partitions: u16, is_own: bool) -> Result<(String, Between)> {
@@ -266,7 +266,7 @@ async fn own(connector: &Connector) -> Result<Brokers> {
     let kafka = Kafka::start(Home::scratch()?, KafkaOptions::default()).await?;
     let connectors = vec![connector.clone()];
     let connect = Connect::start(Home::scratch()?, &kafka.brokers(), connectors, ConnectOptions::default()).await?;
-    Ok(Brokers::Own { connect, kafka })
+    Ok(Brokers::Own { connect: Box::new(connect), kafka: Box::new(kafka) })
 }
 
 async fn shared(connector: &Connector) -> Result<Brokers> {

@@ -128,7 +128,7 @@ impl App {
             stop,
             again: Again::default(),
         };
-        let (logging, concurrency) = (shared.logging, options.concurrency);
+        let (logging, concurrency) = (shared.life.logging, options.concurrency);
         let app = Self { client, which, ids_pool, warmer: warmer.into(), logging, chunk_len, concurrency, began: Instant::now() };
         Ok((app, keeper, registration))
     }

@@ -9,6 +9,7 @@ use clap::Parser;
 use freshline::{
     config::Environment,
     fault::{Classified, Kind},
+    service::{self, UNUSABLE},
     shutdown::{self, TaskError, Tasks, drain},
     telemetry::chain,
 };
@@ -34,8 +35,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Some ids are not warm.
 const NOT_ALL_WARM: u8 = 1;
-/// Nothing was tried: an option, a variable, the file or the query cannot be used. clap ends with the same.
-const UNUSABLE: u8 = 2;
 /// Postgres or the cache was away for too long.
 const AWAY: u8 = 3;
 
@@ -63,12 +62,7 @@ fn main() -> ExitCode {
 
 /// Whatever can fail without the runtime fails before it exists.
 fn start(options: &Options, config: Config) -> Result<u8> {
-    // Two providers are in the tree, and rustls does not choose.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        anyhow::bail!("a TLS provider was installed before");
-    }
-    config.shared.logging.init()?;
-    freshline::config::tell_unknown(&Environment);
+    service::prepare(&config.shared.life.logging)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(run(options, config));
     // Not dropped: that waits for a read of standard input, which nobody may ever end.
@@ -77,7 +71,7 @@ fn start(options: &Options, config: Config) -> Result<u8> {
 }
 
 async fn run(options: &Options, config: Config) -> Result<u8> {
-    let (stop, over, grace) = (CancellationToken::new(), CancellationToken::new(), config.shared.grace);
+    let (stop, over, grace) = (CancellationToken::new(), CancellationToken::new(), config.shared.life.grace);
     let (mut app, keeper, registration) = App::build(options, config, stop.clone())?;
     let (mut tasks, keep) = (Tasks::new(), over.clone());
     tasks.spawn("the link to Redis", async move {

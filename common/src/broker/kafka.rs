@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaErrorCode};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Description, Optional, Reader, Setting, Word};
@@ -30,6 +30,19 @@ const SASL: Setting<Sasl> = Setting::word(
 const USER: Optional<String> = Setting::text("KAFKA_USER", "freshline", "Who asks, under KAFKA_SASL.").optional();
 
 const PASSWORD: Optional<SecretString> = Setting::secret("KAFKA_PASSWORD", "The password of that user.").optional();
+
+/// The header of a record in which the relay writes its [`super::MessageId`].
+pub const ID_HEADER: &str = "freshline-id";
+
+/// Whether Kafka will say the same again, until somebody gives this user more rights or corrects how it logs in.
+pub fn is_refusal(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed)
+            | Some(Code::SaslAuthenticationFailed | Code::Authentication | Code::UnsupportedSASLMechanism)
+    )
+}
 
 /// How a client says who it is (`sasl.mechanism`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -142,6 +142,10 @@ pub(super) fn text(_: &Form, text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(_: &Form, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
 pub(super) fn secret(_: &Form, text: &str) -> Result<SecretString, String> {
     Ok(SecretString::from(text))
 }

@@ -1,6 +1,6 @@
 //! A setting, described once: what reads it and what documents it use the same constant.
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use secrecy::SecretString;
 
@@ -94,6 +94,13 @@ impl<T: Word> Setting<T> {
     /// One of a few words.
     pub const fn word(name: &'static str, meaning: &'static str) -> Self {
         Self::new(name, Form::Words(form::words_of::<T>), form::word, meaning)
+    }
+}
+
+impl<T: FromStr<Err: Display>> Setting<T> {
+    /// What a type of the process's own reads from a text; its error completes "the value …".
+    pub const fn parsed(name: &'static str, example: &'static str, meaning: &'static str) -> Self {
+        Self::new(name, Form::Text { example }, form::parsed, meaning)
     }
 }
 

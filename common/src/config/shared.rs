@@ -87,14 +87,14 @@ pub const LEASE_TTL: Setting<Duration> = Setting::millis(
 /// What to log.
 ///
 /// The replication client logs an error at each disconnect, which is told once already, with what is done about it.
-pub const LOG: Setting<String> = Setting::log_filter("LOG", "What to log.").or("info,pgwire_replication=off");
+const LOG: Setting<String> = Setting::log_filter("LOG", "What to log.").or("info,pgwire_replication=off");
 
 /// How to log it.
-pub const LOG_FORMAT: Setting<LogFormat> =
+pub(super) const LOG_FORMAT: Setting<LogFormat> =
     Setting::word("LOG_FORMAT", "Log lines for people, or JSON objects, one a line, for a collector.").or("human");
 
 /// How long a process may take to end.
-pub const GRACE: Setting<Duration> =
+const GRACE: Setting<Duration> =
     Setting::millis("GRACE_MS", 0..=600_000, "How long work under way may take to end after SIGTERM; then it is aborted.")
         .or("10000");
 
@@ -102,7 +102,27 @@ impl Word for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("human", Self::Human), ("json", Self::Json)];
 }
 
-/// The values that every process needs.
+/// How a process lives: what it says, and how long it may take to end.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// What to log, and how.
+    pub logging: Logging,
+    /// How long work under way may take to end.
+    pub grace: Duration,
+}
+
+impl Life {
+    /// The settings that [`Life::read`] reads.
+    pub const SETTINGS: [Description; 3] = [LOG.describe(), LOG_FORMAT.describe(), GRACE.describe()];
+
+    /// Reads them all; `None` where one has a fault, which the reader keeps.
+    pub fn read(read: &mut Reader<'_>) -> Option<Self> {
+        let (filter, format, grace) = (read.get(&LOG), read.get(&LOG_FORMAT), read.get(&GRACE));
+        Some(Self { logging: Logging { filter: filter?, format: format? }, grace: grace? })
+    }
+}
+
+/// The values that every process needs which uses the cache.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// Where the primary is.
@@ -111,10 +131,8 @@ pub struct Shared {
     pub redis_url: RedisUrl,
     /// How names are spread over the cache.
     pub stripes: Stripes,
-    /// What to log, and how.
-    pub logging: Logging,
-    /// How long work under way may take to end.
-    pub grace: Duration,
+    /// How the process lives.
+    pub life: Life,
 }
 
 impl Shared {
@@ -133,13 +151,12 @@ impl Shared {
     pub fn read(read: &mut Reader<'_>) -> Option<Self> {
         let (database_url, redis_url) = (read.get(&DATABASE_URL), read.get(&REDIS_URL));
         let (namespace, stripes) = (read.get(&NAMESPACE), read.get(&STRIPES));
-        let (filter, format, grace) = (read.get(&LOG), read.get(&LOG_FORMAT), read.get(&GRACE));
+        let life = Life::read(read);
         Some(Self {
             database_url: database_url?,
             redis_url: redis_url?,
             stripes: Stripes::new(&namespace?, stripes?)?,
-            logging: Logging { filter: filter?, format: format? },
-            grace: grace?,
+            life: life?,
         })
     }
 }

@@ -31,15 +31,18 @@ fn what_is_not_set_has_its_default() {
     let (shared, max_staleness) = load(&vars(&[])).expect("nothing else has to be set");
     assert_eq!(max_staleness, Duration::from_secs(5));
     assert_eq!((shared.stripes.namespace(), shared.stripes.count()), ("freshline", 1));
-    assert_eq!((shared.logging.filter.as_str(), shared.logging.format), ("info,pgwire_replication=off", LogFormat::Human));
-    assert_eq!(shared.grace, Duration::from_secs(10));
+    assert_eq!(
+        (shared.life.logging.filter.as_str(), shared.life.logging.format),
+        ("info,pgwire_replication=off", LogFormat::Human)
+    );
+    assert_eq!(shared.life.grace, Duration::from_secs(10));
 }
 
 #[test]
 fn what_is_set_is_taken() {
     let set = [("FRESHLINE_STRIPES", "64"), ("FRESHLINE_LOG_FORMAT", "json"), ("FRESHLINE_MAX_STALENESS_MS", "750")];
     let (shared, max_staleness) = load(&vars(&set)).expect("all of it is usable");
-    assert_eq!((shared.stripes.count(), shared.logging.format), (64, LogFormat::Json));
+    assert_eq!((shared.stripes.count(), shared.life.logging.format), (64, LogFormat::Json));
     assert_eq!(max_staleness, Duration::from_millis(750));
 }
 
@@ -168,7 +171,7 @@ fn a_setting_that_may_be_left_out_is_nothing_then_and_checked_otherwise() {
 
 #[test]
 fn the_documentation_is_made_of_the_same_constants() {
-    let settings = [DATABASE_URL.describe(), LOG_FORMAT.describe()];
+    let settings = [DATABASE_URL.describe(), shared::LOG_FORMAT.describe()];
     let table = markdown_table(&settings);
     assert!(table.contains("| `FRESHLINE_DATABASE_URL` | a URL such as postgres://"), "{table}");
     assert!(table.contains("| `FRESHLINE_LOG_FORMAT` | human or json | `human` | Log lines for people"), "{table}");

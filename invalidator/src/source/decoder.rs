@@ -4,24 +4,32 @@ use std::time::{Duration, Instant};
 
 use freshline::{
     change::{Beginning, Event, RowChange},
-    coherence::{Lsn, NarrowXid},
-    envelope::{Envelope, Notes, Now, Numerics, Operation, Origin, Partial, Poison, Reason, Record, Relations, Sequence, decode},
+    coherence::{self, Lsn, NarrowXid},
+    envelope::{
+        Envelope, Heartbeat, Notes, Now, Numerics, Operation, Origin, Partial, Poison, Reason, Record, Relations, Sequence, decode,
+    },
     rules::TableName,
 };
 
-use crate::{plan::DDL_PREFIX, source::turn::Look};
+use crate::{
+    plan::DDL_PREFIX,
+    source::turn::{Look, Turn, TurnError},
+};
 
 /// The tables are read anew for what does not fit them at most so often: a backlog may be older than they are.
 const RELOADED_EVERY: Duration = Duration::from_secs(1);
 
 /// Decodes the messages of one log, one after another.
 pub struct Decoder {
+    /// The history that the log is read in.
+    history: coherence::Source,
     relations: Relations,
     numerics: Numerics,
     tables: Vec<TableName>,
     sequence: Sequence,
     loaded: Instant,
     is_stale: bool,
+    is_relayed: bool,
     /// The last event was of a writer that knew of no commit before.
     is_anew: bool,
 }
@@ -31,13 +39,18 @@ pub struct Decoder {
 pub enum Taken {
     /// Nothing more.
     Done,
+    /// Our relay's, and no event of a transaction: everything up to this position has been delivered before it.
+    Passed(Lsn),
+    /// Of a history that the primary has come to after it was asked last.
+    Later(coherence::Source),
     /// A logical message in a transaction, with the position of its record.
     Message { prefix: String, content: bytes::Bytes, position: Option<Lsn> },
 }
 
 impl Decoder {
-    pub fn new(relations: Relations, numerics: Numerics, tables: Vec<TableName>) -> Self {
-        Self { relations, numerics, tables, sequence: Sequence::default(), loaded: Instant::now(), is_stale: false, is_anew: false }
+    pub fn new(history: coherence::Source, relations: Relations, numerics: Numerics, tables: Vec<TableName>) -> Self {
+        let (sequence, loaded) = (Sequence::default(), Instant::now());
+        Self { history, relations, numerics, tables, sequence, loaded, is_stale: false, is_relayed: false, is_anew: false }
     }
 
     /// Whether all transactions that came have been ended.
@@ -45,39 +58,97 @@ impl Decoder {
         self.sequence.is_outside()
     }
 
-    /// Whether the tables are worth reading anew before the next message.
-    pub fn wants_relations(&self) -> bool {
-        self.is_stale && self.may_renew()
+    /// Whether a message of our relay has come.
+    pub fn is_relayed(&self) -> bool {
+        self.is_relayed
     }
 
     /// Whether the tables have not been read just now.
-    pub fn may_renew(&self) -> bool {
+    fn may_renew(&self) -> bool {
         self.loaded.elapsed() >= RELOADED_EVERY
     }
 
-    /// Takes the tables, read anew.
-    pub fn renew(&mut self, relations: Relations) {
-        self.relations.renew(relations);
+    async fn renew(&mut self, turn: &mut Turn) -> Result<(), TurnError> {
+        self.relations.renew(turn.relations().await?);
         (self.loaded, self.is_stale) = (Instant::now(), false);
+        Ok(())
     }
 
-    /// Takes one message, and adds its events.
+    /// Takes one message, key and value, and adds its events. Where it does not fit the tables, they are read anew.
     ///
     /// # Errors
-    /// [`Poison`], of which no event was added: see [`Decoder::poisoned`].
-    pub fn take(
+    /// [`TurnError`]: the turn is lost. Within, [`Poison`], of which no event was added: see [`Decoder::poisoned`].
+    pub async fn take(
+        &mut self,
+        turn: &mut Turn,
+        message: (Option<&[u8]>, Option<&[u8]>),
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> Result<Result<Taken, Poison>, TurnError> {
+        if self.is_stale && self.may_renew() {
+            self.renew(turn).await?;
+        }
+        let taken = self.read(message, (look, now), events);
+        let is_unknown = taken.as_ref().is_err_and(|poison| matches!(poison.reason, Reason::UnknownTable { .. }));
+        if !is_unknown || !self.may_renew() {
+            return Ok(taken);
+        }
+        self.renew(turn).await?;
+        Ok(self.read(message, (look, now), events))
+    }
+
+    fn read(
         &mut self,
         (key, value): (Option<&[u8]>, Option<&[u8]>),
-        look: &Look,
-        now: Now,
+        (look, now): (&Look, Now),
         events: &mut Vec<Event>,
     ) -> Result<Taken, Poison> {
-        decode(key, value).and_then(|record| self.record(record, look, now, events))
+        let record = decode(key, value)?;
+        let history = history_of(&record);
+        self.is_relayed |= history.is_some();
+        match history {
+            // What an earlier history had is in every snapshot of this one.
+            Some(history) if history != self.history && !is_later(&history, &self.history) => Ok(Taken::Passed(Lsn::ZERO)),
+            Some(history) if history != self.history => Ok(Taken::Later(history)),
+            Some(_) | None => self.record(record, look, now, events),
+        }
     }
 
     /// Nothing more has come for now.
     pub fn pause(&mut self, now: Now, events: &mut Vec<Event>) {
         self.sequence.pause(now, events);
+    }
+
+    /// Nothing more has come for now, and the ends are not waited for.
+    pub fn cut(&mut self, now: Now, events: &mut Vec<Event>) {
+        self.sequence.cut(now, events);
+    }
+
+    /// Takes a message that was kept as a dead letter once more, as a transaction of its own and outside of any other. What it touches was
+    /// removed, or everything was given up, when it came first.
+    ///
+    /// # Errors
+    /// [`TurnError`]: the turn is lost. Within, why it cannot be used now either; no event was added.
+    pub async fn again(
+        &mut self,
+        turn: &mut Turn,
+        raw: &[u8],
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> Result<Result<(), String>, TurnError> {
+        let mut own = Vec::new();
+        if let Err(poison) = self.take(turn, (None, Some(raw)), (look, now), &mut own).await? {
+            return Ok(Err(poison.to_string()));
+        }
+        self.cut(now, &mut own);
+        loosen(&mut own, now.bound);
+        let is_of_the_future =
+            |event: &Event| matches!(event, Event::Begin { xid, .. } if xid.widen(&look.snapshot) >= look.snapshot.xmax());
+        if own.iter().any(is_of_the_future) {
+            return Ok(Err("it is so old that its transaction id means another one by now".to_owned()));
+        }
+        events.append(&mut own);
+        Ok(Ok(()))
     }
 
     /// Something may be missing before this.
@@ -90,11 +161,7 @@ impl Decoder {
         events.push(Event::Hole { beginning });
     }
 
-    /// Takes one message that has been decoded, and adds its events.
-    ///
-    /// # Errors
-    /// [`Poison`], of which no event was added: see [`Decoder::poisoned`].
-    pub fn record(&mut self, record: Record<'_>, look: &Look, now: Now, events: &mut Vec<Event>) -> Result<Taken, Poison> {
+    fn record(&mut self, record: Record<'_>, look: &Look, now: Now, events: &mut Vec<Event>) -> Result<Taken, Poison> {
         match record {
             Record::Begin(boundary) => self.sequence.begin(&boundary, now, events),
             Record::End(boundary) => self.sequence.end(&boundary, now, events),
@@ -114,7 +181,9 @@ impl Decoder {
                 let over = hole.over.map(Beginning::Over);
                 let beginning = exported.or(over).unwrap_or(Beginning::Over(look.snapshot.xmax()));
                 self.fall_into(beginning, now, events);
+                return Ok(Taken::Passed(Lsn::ZERO));
             }
+            Record::Heartbeat(Heartbeat { position, history: Some(_) }) => return Ok(Taken::Passed(position.unwrap_or(Lsn::ZERO))),
             Record::Heartbeat(_) | Record::Tombstone => {}
         }
         Ok(Taken::Done)
@@ -180,6 +249,32 @@ impl Decoder {
     }
 }
 
+/// Takes the ends for bounds, where they prove nothing of what came before them.
+pub fn loosen(events: &mut [Event], bound: Lsn) {
+    for event in events {
+        if let Event::Commit { end, is_exact, .. } = event {
+            (*end, *is_exact) = (bound.max(*end), false);
+        }
+    }
+}
+
+/// The history that a message is of: our relay writes it into every one, and nobody else does.
+pub fn history_of(record: &Record<'_>) -> Option<coherence::Source> {
+    match record {
+        Record::Change(envelope) => envelope.origin.history,
+        Record::Message(logical) => logical.origin.history,
+        Record::Begin(boundary) | Record::End(boundary) => boundary.history,
+        Record::Heartbeat(heartbeat) => heartbeat.history,
+        Record::Hole(hole) => hole.history,
+        Record::Tombstone => None,
+    }
+}
+
+/// Whether a history is one that another has become.
+fn is_later(history: &coherence::Source, than: &coherence::Source) -> bool {
+    history.system == than.system && (history.timeline, history.started_us) > (than.timeline, than.started_us)
+}
+
 fn narrow(xid: u64) -> Option<NarrowXid> {
     u32::try_from(xid & u64::from(u32::MAX)).ok().map(NarrowXid)
 }
@@ -198,5 +293,20 @@ fn nowhere() -> Origin<'static> {
         history: None,
         is_snapshot: false,
         begins_anew: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use freshline::change::Place;
+
+    use super::*;
+
+    #[test]
+    fn an_end_of_one_partition_proves_nothing_for_the_others() {
+        let lsn = |position| Lsn::new(position).expect("small");
+        let mut events = [Event::Commit { end: lsn(7), is_exact: true, place: Place(1) }];
+        loosen(&mut events, lsn(9));
+        assert!(matches!(events, [Event::Commit { end, is_exact: false, .. }] if end == lsn(9)), "{events:?}");
     }
 }

@@ -3,31 +3,26 @@
 //! One topic with one partition and everything in it (changes, BEGIN, END, messages) has the order of the commits: exact ends, images,
 //! and a position with each. With more partitions, or without BEGIN and END, changes come without their ends: they are removed and
 //! not replaced, and the position is that of the last marker that has come to every partition.
+//!
+//! Whose topic it is the records tell: our relay writes its history into each, and nobody else does. It needs no markers, for its
+//! heartbeats tell positions; to begin with they are written all the same, and what comes back is Debezium's message or the relay's
+//! heartbeat.
 
+mod catch_up;
 mod error;
+mod kept;
 mod log;
 mod markers;
 mod offsets;
 mod pump;
+mod relayed;
 
-use freshline::{
-    broker::kafka::KafkaAddress,
-    change::{Beginning, Event, Place},
-    coherence,
-    dead_letters::DeadLetters,
-    envelope::Numerics,
-    rules::TableName,
-};
+use freshline::{broker::kafka::KafkaAddress, change::Beginning, coherence, envelope::Numerics, rules::TableName};
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{mpsc, watch};
-use tokio_util::task::AbortOnDropHandle;
 
 pub use self::error::KafkaFailed;
 use self::{log::Log, markers::Markers, pump::Pump};
-use super::{Connected, Source, Stream, decoder::Decoder, turn::Turn};
-
-/// Batches decoded and not yet taken. Full: nothing is read, and Kafka keeps the log.
-const BATCHES_IN_FLIGHT_MAX: usize = 4;
+use super::{Connected, Source, ahead::Ahead, decoder::Decoder, letters::Letters, turn::Turn};
 
 /// What to consume, and who does.
 #[derive(Debug, Clone)]
@@ -40,6 +35,8 @@ pub struct KafkaSettings {
     pub group: String,
     /// How the connector writes `numeric`.
     pub numerics: Numerics,
+    /// What this source is called where its dead letters are kept.
+    pub name: String,
     /// The tables that have rules.
     pub tables: Vec<TableName>,
 }
@@ -51,14 +48,6 @@ pub struct Kafka {
     database: PgConnectOptions,
 }
 
-/// What a task reads, in order.
-#[derive(Debug)]
-pub struct KafkaStream {
-    batches: mpsc::Receiver<Vec<Event>>,
-    acknowledged: watch::Sender<Place>,
-    task: Option<AbortOnDropHandle<KafkaFailed>>,
-}
-
 impl Kafka {
     /// These topics, and the primary that their changes come from.
     pub fn new(settings: KafkaSettings, database: PgConnectOptions) -> Self {
@@ -67,11 +56,11 @@ impl Kafka {
 }
 
 impl Source for Kafka {
-    type Stream = KafkaStream;
+    type Stream = Ahead<KafkaFailed>;
     type Error = KafkaFailed;
 
-    async fn connect(&mut self, history: coherence::Source) -> Result<Connected<KafkaStream>, KafkaFailed> {
-        let KafkaSettings { address, topics, group, numerics, tables } = self.settings.clone();
+    async fn connect(&mut self, history: coherence::Source) -> Result<Connected<Self::Stream>, KafkaFailed> {
+        let KafkaSettings { address, topics, group, numerics, name, tables } = self.settings.clone();
         let mut turn = Turn::take(self.database.clone(), &group).await?;
         let relations = turn.relations().await?;
         let log = Log::open(&address, &group, topics, history).await?;
@@ -86,38 +75,11 @@ impl Source for Kafka {
         if look.source != history {
             return Err(KafkaFailed::SourceChanged { from: history, to: look.source });
         }
-        let has_hole = !start.holes.is_empty();
-        let begins_after = if has_hole { vec![Beginning::Over(look.snapshot.xmax())] } else { Vec::new() };
+        let begins_after = if !start.holes.is_empty() { vec![Beginning::Over(look.snapshot.xmax())] } else { Vec::new() };
         let place = format!("offsets {:?} of {} partitions", start.offsets, start.offsets.len());
-        let decoder = Decoder::new(relations, numerics, tables);
-        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
-        let (acknowledged, told) = watch::channel(Place::default());
-        let dead_letters = DeadLetters::new(self.database.clone());
-        let pump = Pump::new(turn, log, (markers, decoder), dead_letters, (history, has_hole));
-        let task = Some(AbortOnDropHandle::new(tokio::spawn(pump.run(sender, told))));
-        Ok(Connected { stream: KafkaStream { batches, acknowledged, task }, place, start: None, begins_after })
-    }
-}
-
-impl Stream for KafkaStream {
-    type Error = KafkaFailed;
-
-    async fn next_batch(&mut self, events: &mut Vec<Event>) -> Result<(), KafkaFailed> {
-        if let Some(mut batch) = self.batches.recv().await {
-            events.append(&mut batch);
-            return Ok(());
-        }
-        match &mut self.task {
-            Some(task) => {
-                let ended = task.await;
-                self.task = None;
-                Err(ended.unwrap_or(KafkaFailed::Ended))
-            }
-            None => Err(KafkaFailed::Ended),
-        }
-    }
-
-    fn acknowledge(&mut self, place: Place) {
-        self.acknowledged.send_replace(place);
+        let decoder = Decoder::new(history, relations, numerics, tables);
+        let letters = Letters::new(name, self.database.clone());
+        let pump = Pump::new(turn, log, (markers, decoder, letters), history, start);
+        Ok(Connected { stream: Ahead::start(|reader| pump.run(reader)), place, start: None, begins_after })
     }
 }

@@ -14,15 +14,13 @@ use async_nats::{
 };
 use freshline::{
     broker::nats::{Connection, KEY_HEADER, NatsRefusal, NatsSettings},
-    coherence::Lsn,
-    envelope::{Record, decode},
     fault::{Classified, Kind},
 };
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Last;
+use super::{Last, Stored};
 use crate::transaction::Letter;
 
 /// How long the server recognizes a message that it has. What it has is not sent again, unless its answer was lost.
@@ -33,6 +31,13 @@ const ACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Kept of the largest payload for headers.
 const HEADERS_LEN_MAX: usize = 4_096;
+
+/// Which stream, and how long it keeps a message if it has to be made.
+#[derive(Debug, Clone)]
+pub struct ToNats {
+    pub settings: NatsSettings,
+    pub max_age: Duration,
+}
 
 /// A stream that is published to.
 pub struct Nats {
@@ -64,9 +69,6 @@ pub enum NatsError {
         /// What is wrong with it, each with what it has to be.
         faults: Vec<String>,
     },
-    /// The connection is lost.
-    #[error("the connection to NATS is lost")]
-    Lost,
     /// A message was not stored.
     #[error("a message was not stored")]
     Publish(#[source] PublishError),
@@ -77,7 +79,7 @@ impl Classified for NatsError {
         match self {
             Self::Connect(error) => error.kind(),
             Self::Unfit { .. } => Kind::Permanent,
-            Self::Look(_) | Self::Make(_) | Self::Lost | Self::Publish(_) => Kind::Transient,
+            Self::Look(_) | Self::Make(_) | Self::Publish(_) => Kind::Transient,
         }
     }
 
@@ -88,7 +90,7 @@ impl Classified for NatsError {
                 "mend it with `nats stream edit {stream}`, or name another stream in FRESHLINE_NATS_STREAM: the relay makes it"
             )),
             Self::Make(_) => Some("check that the server has JetStream, and that this user may make streams".to_owned()),
-            Self::Look(_) | Self::Lost | Self::Publish(_) => None,
+            Self::Look(_) | Self::Publish(_) => None,
         }
     }
 }
@@ -98,13 +100,14 @@ impl Nats {
     ///
     /// # Errors
     /// [`NatsError`].
-    pub async fn connect(settings: &NatsSettings, max_age: Duration) -> Result<(Self, Option<Last>), NatsError> {
+    pub async fn connect(to: &ToNats) -> Result<(Self, Option<Last>), NatsError> {
+        let ToNats { settings, max_age } = to;
         let Connection { client, lost } = settings.connect("freshline-relay").await.map_err(NatsError::Connect)?;
         let context = jetstream::ContextBuilder::new().ack_timeout(ACK_WITHIN).build(client.clone());
-        let stream = stream(&context, settings, max_age).await?;
+        let stream = stream(&context, settings, *max_age).await?;
         let last = last_message(&stream).await?;
         let last_id = last.as_ref().and_then(|message| header(&message.headers, NATS_MESSAGE_ID.as_ref()));
-        let last = last.map(|message| Last { id: last_id.as_deref().and_then(|id| id.parse().ok()), position: position(&message) });
+        let last = last.map(|message| Last::of(last_id.as_deref(), Some(&message.payload)));
         Ok((Self { context, settings: settings.clone(), client, lost, last_id }, last))
     }
 
@@ -122,7 +125,7 @@ impl Nats {
     ///
     /// # Errors
     /// [`NatsError::Publish`].
-    pub async fn publish(&mut self, letter: Letter) -> Result<BoxFuture<'static, Result<(), NatsError>>, NatsError> {
+    pub async fn publish(&mut self, letter: Letter) -> Result<Stored, NatsError> {
         let mut headers = HeaderMap::new();
         let id = match letter.nonce {
             Some(nonce) => format!("{}:{nonce}", letter.id),
@@ -138,7 +141,7 @@ impl Nats {
         let subject = self.settings.subject(&letter.subject);
         let sent = self.context.publish_with_headers(subject, headers, letter.posting.value.into()).await;
         let stored = sent.map_err(NatsError::Publish)?.into_future();
-        Ok(stored.map(|stored| stored.map(drop).map_err(NatsError::Publish)).boxed())
+        Ok(stored.map(|stored| stored.map(drop).map_err(|error| NatsError::Publish(error).into())).boxed())
     }
 }
 
@@ -226,16 +229,4 @@ fn is_gone(error: &RawMessageError) -> bool {
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| value.as_str().to_owned())
-}
-
-/// How far the log is stored, as its last message tells it.
-fn position(message: &StreamMessage) -> Option<Lsn> {
-    match decode(None, Some(&message.payload)).ok()? {
-        Record::Change(envelope) => envelope.origin.end.filter(|_| envelope.origin.is_last),
-        Record::Message(logical) => logical.origin.end.filter(|_| logical.origin.is_last),
-        Record::End(boundary) => Some(boundary.position),
-        Record::Heartbeat(heartbeat) => heartbeat.position,
-        Record::Hole(hole) => Some(hole.position),
-        Record::Begin(_) | Record::Tombstone => None,
-    }
 }

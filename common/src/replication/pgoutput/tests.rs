@@ -267,7 +267,7 @@ fn held(event: &Event) -> usize {
         Event::Row(change) => values(&change.before) + values(&change.after),
         Event::Truncate { relations } => relations.len(),
         Event::Message { prefix, content } => prefix.len() + content.len(),
-        Event::Begin { .. } | Event::Commit { .. } | Event::Reached { .. } | Event::Hole { .. } => 0,
+        Event::Begin { .. } | Event::Commit { .. } | Event::Reached { .. } | Event::CaughtUp | Event::Hole { .. } => 0,
     }
 }
 

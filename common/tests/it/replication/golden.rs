@@ -245,7 +245,7 @@ fn event_meaning(event: &Event) -> String {
             format!(" {}", names.join(" "))
         }
         Event::Message { prefix, content } => format!(" {prefix} {content:?}"),
-        Event::Reached { .. } | Event::Hole { .. } => panic!("no decoder says this"),
+        Event::Reached { .. } | Event::CaughtUp | Event::Hole { .. } => panic!("no decoder says this"),
     }
 }
 

@@ -1,13 +1,14 @@
 //! Why a stream from Kafka cannot go on.
 
 use freshline::{
+    broker::kafka::is_refusal,
     coherence,
     dead_letters::DeadLetterError,
     fault::{Classified, Kind},
 };
-use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
-use crate::source::turn::TurnError;
+use crate::source::{ahead::Ended, turn::TurnError};
 
 /// Why a stream from Kafka cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +52,9 @@ pub enum KafkaFailed {
         /// What the server is in now.
         to: coherence::Source,
     },
-    /// The task that reads has ended without a word.
-    #[error("the task that reads from Kafka has ended")]
-    Ended,
+    /// The task that reads is gone.
+    #[error(transparent)]
+    Ended(#[from] Ended),
 }
 
 impl KafkaFailed {
@@ -66,11 +67,11 @@ impl KafkaFailed {
 impl Classified for KafkaFailed {
     fn kind(&self) -> Kind {
         match self {
-            Self::Kafka { source, .. } if refused_for_good(source) => Kind::Permanent,
+            Self::Kafka { source, .. } if is_refusal(source) => Kind::Permanent,
             Self::Settings(_) => Kind::Permanent,
             Self::Turn(error) => error.kind(),
             Self::DeadLetters(error) => error.kind(),
-            Self::Kafka { .. } | Self::NoTopic { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended => {
+            Self::Kafka { .. } | Self::NoTopic { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended(_) => {
                 Kind::Transient
             }
         }
@@ -78,23 +79,14 @@ impl Classified for KafkaFailed {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Kafka { source, .. } if refused_for_good(source) => {
+            Self::Kafka { source, .. } if is_refusal(source) => {
                 Some("check FRESHLINE_KAFKA_USER and its rights: read on the topics, read on the group, describe on both".into())
             }
             Self::Settings(_) => Some("check the FRESHLINE_KAFKA_ settings".into()),
-            Self::NoTopic { .. } => Some("start the connector, which makes it, or mend FRESHLINE_KAFKA_TOPICS".into()),
+            Self::NoTopic { .. } => Some("start the connector or relay, which makes it, or mend FRESHLINE_KAFKA_TOPICS".into()),
             Self::Turn(error) => error.remedy(),
             Self::DeadLetters(error) => error.remedy(),
-            Self::Kafka { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended => None,
+            Self::Kafka { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended(_) => None,
         }
     }
-}
-
-fn refused_for_good(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed)
-            | Some(Code::SaslAuthenticationFailed | Code::Authentication | Code::UnsupportedSASLMechanism)
-    )
 }

@@ -13,7 +13,11 @@ use rdkafka::{
 };
 use tracing::{debug, info, warn};
 
-use super::error::KafkaFailed;
+use super::{
+    error::KafkaFailed,
+    kept::{Kept, Next},
+};
+use crate::source::ahead::Ended;
 
 /// How long one question may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -45,8 +49,12 @@ pub struct Log {
 /// Where a log is read from.
 #[derive(Debug)]
 pub struct Start {
-    /// By partition.
+    /// By partition, the first to be read.
     pub offsets: Vec<i64>,
+    /// By partition, where it ended when it was asked.
+    pub ends: Vec<i64>,
+    /// By partition, what the first has to be: the last that was acknowledged.
+    pub expected: Vec<Option<Next>>,
     /// Why something before it is missing; none where all of it was acknowledged in this history.
     pub holes: Vec<String>,
 }
@@ -118,7 +126,7 @@ impl Log {
     /// [`KafkaFailed`].
     pub async fn start(&self) -> Result<Start, KafkaFailed> {
         let (consumer, partitions) = (self.consumer.clone(), self.partitions.clone());
-        let history = self.history.to_string();
+        let history = self.history;
         blocking(move || {
             let mut asked = TopicPartitionList::new();
             for partition in &partitions {
@@ -126,18 +134,25 @@ impl Log {
             }
             let committed =
                 consumer.committed_offsets(asked, ANSWER_WITHIN).map_err(KafkaFailed::doing("asking for the committed offsets"))?;
-            let mut start = Start { offsets: Vec::new(), holes: Vec::new() };
+            let mut start = Start { offsets: Vec::new(), ends: Vec::new(), expected: Vec::new(), holes: Vec::new() };
             for partition in &partitions {
                 let (low, high) = consumer
                     .fetch_watermarks(&partition.topic, partition.number, ANSWER_WITHIN)
                     .map_err(KafkaFailed::doing("asking for the ends of a partition"))?;
+                start.ends.push(high);
                 let kept = committed.find_partition(&partition.topic, partition.number);
-                let kept = kept.as_ref().map(|kept| (kept.offset(), kept.metadata() == history));
-                match hole(kept, low, high) {
-                    Ok(offset) => start.offsets.push(offset),
+                let kept =
+                    kept.as_ref().and_then(|kept| Some((kept.offset().to_raw().filter(|offset| *offset > 0)?, kept.metadata())));
+                let kept = kept.map(|(offset, metadata)| (offset, print_of(metadata, history)));
+                match begin(kept, low, high) {
+                    Ok(next) => {
+                        start.offsets.push(next.offset - 1);
+                        start.expected.push(Some(next));
+                    }
                     Err(hole) => {
                         start.holes.push(format!("{} {}: {hole}", partition.topic, partition.number));
                         start.offsets.push(high);
+                        start.expected.push(None);
                     }
                 }
             }
@@ -197,14 +212,14 @@ impl Log {
     ///
     /// # Errors
     /// [`KafkaFailed`].
-    pub fn commit(&self, next: &[Option<i64>]) -> Result<(), KafkaFailed> {
+    pub fn commit(&self, next: &[Option<Next>]) -> Result<(), KafkaFailed> {
         let committing = || KafkaFailed::doing("having offsets kept");
         let mut offsets = TopicPartitionList::new();
         for (partition, next) in self.partitions.iter().zip(next) {
             let Some(next) = next else { continue };
             let mut kept = offsets.add_partition(&partition.topic, partition.number);
-            kept.set_offset(Offset::Offset(*next)).map_err(committing())?;
-            kept.set_metadata(self.history.to_string());
+            kept.set_offset(Offset::Offset(next.offset)).map_err(committing())?;
+            kept.set_metadata(Kept { history: self.history, print: next.print }.to_string());
         }
         self.consumer.commit(&offsets, CommitMode::Async).map_err(committing())
     }
@@ -239,7 +254,7 @@ async fn partitions(consumer: &Arc<StreamConsumer<Context>>, topics: &[String]) 
 
 /// Runs what waits inside the client, each question under its own deadline.
 async fn blocking<T: Send + 'static>(asks: impl FnOnce() -> Result<T, KafkaFailed> + Send + 'static) -> Result<T, KafkaFailed> {
-    tokio::task::spawn_blocking(asks).await.map_err(|_| KafkaFailed::Ended)?
+    tokio::task::spawn_blocking(asks).await.map_err(|_| Ended)?
 }
 
 /// Whether the client mends it by itself.
@@ -252,14 +267,20 @@ fn passes(error: &KafkaError) -> bool {
     )
 }
 
-/// The offset to go on from, or why there is none: what was kept, with whether it is of this history; and the partition's ends.
-fn hole(kept: Option<(Offset, bool)>, low: i64, high: i64) -> Result<i64, String> {
+/// The print that was kept in this history.
+fn print_of(metadata: &str, history: coherence::Source) -> Option<u64> {
+    metadata.parse::<Kept>().ok().filter(|kept| kept.history == history).map(|kept| kept.print)
+}
+
+/// Where to go on, or why nowhere: what was kept, with a print if it is of this history; and the partition's ends.
+fn begin(kept: Option<(i64, Option<u64>)>, low: i64, high: i64) -> Result<Next, String> {
     match kept {
-        Some((Offset::Offset(_), false)) => Err("what was acknowledged is of another history".to_owned()),
-        Some((Offset::Offset(offset), true)) if offset < low => Err(format!("offset {offset} is gone, the first is {low}")),
-        Some((Offset::Offset(offset), true)) if offset > high => Err(format!("offset {offset} is not there, the last is {high}")),
-        Some((Offset::Offset(offset), true)) => Ok(offset),
-        _ => Err("nothing was acknowledged".to_owned()),
+        None => Err("nothing was acknowledged".to_owned()),
+        Some((_, None)) => Err("what was acknowledged is of another history".to_owned()),
+        // Without the last that was acknowledged nobody knows whether this is still the same topic.
+        Some((offset, _)) if offset <= low => Err(format!("offset {} is gone, the first is {low}", offset - 1)),
+        Some((offset, _)) if offset > high => Err(format!("offset {offset} is not there, the last is {high}")),
+        Some((offset, Some(print))) => Ok(Next { offset, print }),
     }
 }
 
@@ -268,19 +289,19 @@ mod tests {
     use super::*;
 
     #[rstest::rstest]
-    #[case::kept(Some((Offset::Offset(5), true)), Ok(5))]
-    #[case::all_read(Some((Offset::Offset(9), true)), Ok(9))]
+    #[case::kept(Some((5, Some(1))), Ok(5))]
+    #[case::all_read(Some((9, Some(1))), Ok(9))]
     #[case::never_read(None, Err("nothing was acknowledged"))]
-    #[case::nothing_kept(Some((Offset::Invalid, false)), Err("nothing was acknowledged"))]
-    #[case::out_of_retention(Some((Offset::Offset(2), true)), Err("is gone"))]
-    #[case::made_anew(Some((Offset::Offset(10), true)), Err("is not there"))]
-    #[case::another_history(Some((Offset::Offset(5), false)), Err("another history"))]
+    #[case::out_of_retention(Some((2, Some(1))), Err("is gone"))]
+    #[case::the_last_read_is_out_of_retention(Some((3, Some(1))), Err("is gone"))]
+    #[case::made_anew(Some((10, Some(1))), Err("is not there"))]
+    #[case::another_history(Some((5, None)), Err("another history"))]
     fn what_was_acknowledged_is_gone_on_from_if_nothing_is_missing(
-        #[case] kept: Option<(Offset, bool)>,
+        #[case] kept: Option<(i64, Option<u64>)>,
         #[case] expected: Result<i64, &str>,
     ) {
-        match (hole(kept, 3, 9), expected) {
-            (Ok(offset), Ok(expected)) => assert_eq!(offset, expected),
+        match (begin(kept, 3, 9), expected) {
+            (Ok(next), Ok(expected)) => assert_eq!(next, Next { offset: expected, print: 1 }),
             (Err(told), Err(expected)) => assert!(told.contains(expected), "{told}"),
             (told, expected) => panic!("{told:?}, and not {expected:?}"),
         }

@@ -18,6 +18,9 @@ pub const PREFIX: &str = "freshline.marker";
 /// at the first try.
 const TRIED_AT_ONCE: u32 = 4;
 
+/// Prefixes tried in all, for each partition: more would not help where they can't come.
+const TRIED_MAX: u32 = 16;
+
 /// What a marker says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Marker {
@@ -83,6 +86,8 @@ impl Markers {
         if missing > 0 {
             let wanted = u32::try_from(missing).unwrap_or(u32::MAX).saturating_mul(TRIED_AT_ONCE);
             let until = self.tried.saturating_add(if self.partitions.len() == 1 { u32::from(self.tried == 0) } else { wanted });
+            let until =
+                until.min(u32::try_from(self.partitions.len()).unwrap_or(u32::MAX).saturating_mul(TRIED_MAX)).max(self.tried);
             for prefix in self.tried..until {
                 self.prefixes.insert(prefix, Seen::default());
             }

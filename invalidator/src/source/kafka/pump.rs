@@ -3,34 +3,43 @@
 use std::time::Duration;
 
 use freshline::{
+    broker::{MessageId, kafka::ID_HEADER},
     change::{Event, Place},
     coherence::{self, Lsn},
-    dead_letters::{DeadLetters, Letter},
-    envelope::{Now, Poison, Reason, Record, decode},
+    dead_letters::Asked,
+    envelope::{Now, Record, decode},
 };
-use rdkafka::{Message, message::BorrowedMessage};
-use tokio::{
-    sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
+use rdkafka::{
+    Message,
+    message::{BorrowedMessage, Headers},
 };
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::{
+    catch_up::CatchUp,
     error::KafkaFailed,
-    log::Log,
+    kept::Next,
+    log::{Log, Start},
     markers::{Arrived, Markers},
     offsets::Offsets,
+    relayed::Relayed,
 };
 use crate::source::{
-    decoder::{Decoder, Taken},
+    ahead::{Left, Reader},
+    decoder::{Decoder, Taken, history_of, loosen},
+    letters::Letters,
     turn::{Look, Turn},
 };
 
 /// How often a marker is written: protocol.md asks for four publications a second at least.
 const MARKED_EVERY: Duration = Duration::from_millis(250);
 
-/// After so many markers of which none has come to some partition it is told: none of them ever may.
-const TOLD_AFTER: u64 = 120;
+/// After so many markers of which none has come to some partition they are not waited for any more: none of them ever may come.
+const GIVEN_UP_AFTER: u64 = 40;
+
+/// Of so many only one is written then.
+const SELDOM: u64 = 20;
 
 /// How often the topics are counted.
 const COUNTED_EVERY: Duration = Duration::from_secs(5);
@@ -46,26 +55,27 @@ pub struct Pump {
 struct State {
     history: coherence::Source,
     markers: Markers,
+    relayed: Relayed,
     decoder: Decoder,
-    dead_letters: DeadLetters,
+    letters: Letters,
     offsets: Offsets,
+    /// By partition, what the first record has to be so that nothing is missing before it.
+    expected: Vec<Option<Next>>,
     /// Read so far, by partition; and where all that was read had been ended.
-    read: Vec<Option<i64>>,
-    ended: Vec<Option<i64>>,
+    read: Vec<Option<Next>>,
+    ended: Vec<Option<Next>>,
     batch: u64,
+    catch_up: CatchUp,
+    /// How many markers were due.
+    marked: u64,
     /// What comes before the first marker everywhere may be of another history: it is not applied.
     is_skipping: bool,
-    position: Option<Lsn>,
 }
 
-/// Takes the ends for bounds. With several partitions an END may come before rows of its transaction that lie in others: it proves no
-/// position, and no entry.
-fn loosen(events: &mut [Event], bound: Lsn) {
-    for event in events {
-        if let Event::Commit { end, is_exact, .. } = event {
-            (*end, *is_exact) = (bound.max(*end), false);
-        }
-    }
+/// The id that our relay has given it.
+fn id_of(message: &BorrowedMessage<'_>) -> Option<MessageId> {
+    let id = message.headers()?.iter().find(|header| header.key == ID_HEADER)?.value?;
+    std::str::from_utf8(id).ok()?.parse().ok()
 }
 
 impl Pump {
@@ -73,31 +83,33 @@ impl Pump {
     pub fn new(
         turn: Turn,
         log: Log,
-        (markers, decoder): (Markers, Decoder),
-        dead_letters: DeadLetters,
-        (history, is_skipping): (coherence::Source, bool),
+        (markers, decoder, letters): (Markers, Decoder, Letters),
+        history: coherence::Source,
+        start: Start,
     ) -> Self {
         let (read, ended) = (vec![None; log.partitions().len()], vec![None; log.partitions().len()]);
-        let (offsets, batch, position) = (Offsets::default(), 0, None);
-        let state = State { history, markers, decoder, dead_letters, offsets, read, ended, batch, is_skipping, position };
+        let state = State {
+            history,
+            relayed: Relayed::new(log.partitions().len()),
+            markers,
+            decoder,
+            letters,
+            offsets: Offsets::default(),
+            catch_up: CatchUp::new(&start.offsets, &start.ends),
+            expected: start.expected,
+            read,
+            ended,
+            batch: 0,
+            marked: 0,
+            is_skipping: !start.holes.is_empty(),
+        };
         Self { turn, log, state }
     }
 
     /// Runs until it fails, or nobody takes what it reads.
-    pub async fn run(mut self, batches: mpsc::Sender<Vec<Event>>, mut acknowledged: watch::Receiver<Place>) -> KafkaFailed {
-        match self.keep_reading(batches, &mut acknowledged).await {
-            Ok(()) => KafkaFailed::Ended,
-            Err(error) => error,
-        }
-    }
-
-    async fn keep_reading(
-        &mut self,
-        batches: mpsc::Sender<Vec<Event>>,
-        acknowledged: &mut watch::Receiver<Place>,
-    ) -> Result<(), KafkaFailed> {
-        let Self { turn, log, state } = self;
-        let (mut mark, mut marked) = (interval(MARKED_EVERY), 0);
+    pub async fn run(self, mut reader: Reader<KafkaFailed>) -> Result<Left, KafkaFailed> {
+        let Self { mut turn, log, mut state } = self;
+        let mut mark = interval(MARKED_EVERY);
         mark.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let counted_later = || async {
             tokio::time::sleep(COUNTED_EVERY).await;
@@ -105,32 +117,27 @@ impl Pump {
         };
         let mut counting = Box::pin(counted_later());
         loop {
-            tokio::select! {
-                batch = log.batch() => {
-                    let events = state.decode(turn, log, &batch?).await?;
-                    if !events.is_empty() && batches.send(events).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                _ = mark.tick() => {
-                    let messages = state.markers.next();
-                    turn.emit(&messages).await?;
-                    state.markers.written(&messages);
-                    marked += 1;
-                    if marked == TOLD_AFTER {
-                        state.tell_lacking(log);
-                    }
+            let events = tokio::select! {
+                batch = log.batch() => state.decode(&mut turn, &log, &batch?).await?,
+                _ = mark.tick() => state.mark(&mut turn, &log).await?,
+                () = state.letters.is_time() => {
+                    let asked = state.letters.asked().await?;
+                    state.again(&mut turn, &asked).await?
                 }
                 counted = &mut counting => {
                     state.compare(counted)?;
                     counting = Box::pin(counted_later());
+                    continue;
                 }
-                Ok(()) = acknowledged.changed() => {
-                    let place = *acknowledged.borrow_and_update();
+                place = reader.acknowledged() => {
                     if let Some(next) = state.offsets.acknowledged(place) {
                         log.commit(&next)?;
                     }
+                    continue;
                 }
+            };
+            if let Err(left) = reader.hand_on(events).await {
+                return Ok(left);
             }
         }
     }
@@ -139,21 +146,75 @@ impl Pump {
 impl State {
     /// A batch's events. What the primary is in is asked after it came: a session that lives proves that nothing in it is later.
     async fn decode(&mut self, turn: &mut Turn, log: &Log, batch: &[BorrowedMessage<'_>]) -> Result<Vec<Event>, KafkaFailed> {
-        let look = turn.look().await?;
-        if look.source != self.history {
-            return Err(KafkaFailed::SourceChanged { from: self.history, to: look.source });
-        }
+        let look = self.look(turn).await?;
         let now = Now { bound: look.insert, place: Place(self.batch) };
         self.batch += 1;
         let mut events = Vec::with_capacity(batch.len() * 3);
         for message in batch {
             self.take(turn, log, message, (&look, now), &mut events).await?;
         }
-        self.decoder.pause(now, &mut events);
-        if self.read.len() > 1 {
+        if self.is_loose() {
+            self.decoder.cut(now, &mut events);
             loosen(&mut events, now.bound);
+        } else {
+            self.decoder.pause(now, &mut events);
         }
         self.finish(now, &mut events);
+        Ok(events)
+    }
+
+    async fn look(&self, turn: &mut Turn) -> Result<Look, KafkaFailed> {
+        let look = turn.look().await?;
+        if look.source == self.history { Ok(look) } else { Err(KafkaFailed::SourceChanged { from: self.history, to: look.source }) }
+    }
+
+    /// Whether an END proves nothing: with several partitions it may come before rows of its transaction that lie in others; and where
+    /// no marker comes back, it may be of another history.
+    fn is_loose(&self) -> bool {
+        self.read.len() > 1 || self.has_given_up()
+    }
+
+    /// Whether markers are not waited for any more. One may come all the same, when who was away is back.
+    fn has_given_up(&self) -> bool {
+        self.marked >= GIVEN_UP_AFTER && self.position() == Lsn::ZERO
+    }
+
+    /// Writes a marker, where they are any use; and sees whether the log's end as of the beginning has been read.
+    async fn mark(&mut self, turn: &mut Turn, log: &Log) -> Result<Vec<Event>, KafkaFailed> {
+        let mut events = Vec::new();
+        if !self.decoder.is_relayed() && (!self.has_given_up() || self.marked % SELDOM == 0) {
+            let messages = self.markers.next();
+            turn.emit(&messages).await?;
+            self.markers.written(&messages);
+        }
+        self.marked += 1;
+        if self.marked == GIVEN_UP_AFTER && self.has_given_up() {
+            self.tell_lacking(log);
+            if std::mem::take(&mut self.is_skipping) {
+                let look = self.look(turn).await?;
+                let now = Now { bound: look.insert, place: Place(self.batch) };
+                self.decoder.hole(&look, now, &mut events);
+            }
+        }
+        self.see_end(&mut events);
+        Ok(events)
+    }
+
+    /// Tells when all has come that the log held when this began.
+    fn see_end(&mut self, events: &mut Vec<Event>) {
+        if !self.is_skipping && self.decoder.is_outside() && self.catch_up.is_just_over(&self.read) {
+            events.push(Event::CaughtUp);
+        }
+    }
+
+    /// The events of dead letters that are to be tried again, between two transactions.
+    async fn again(&mut self, turn: &mut Turn, asked: &[Asked]) -> Result<Vec<Event>, KafkaFailed> {
+        let mut events = Vec::new();
+        if !asked.is_empty() && self.decoder.is_outside() {
+            let look = self.look(turn).await?;
+            let now = Now { bound: look.insert, place: Place(self.batch) };
+            self.letters.try_again::<KafkaFailed>(asked, (&mut self.decoder, turn), (&look, now), &mut events).await?;
+        }
         Ok(events)
     }
 
@@ -166,75 +227,89 @@ impl State {
         events: &mut Vec<Event>,
     ) -> Result<(), KafkaFailed> {
         let Some(slot) = log.slot(message) else { return Ok(()) };
-        if self.is_skipping {
-            self.skip(slot, message, (look, now), events);
+        let is_known = self.expected[slot].take().is_some_and(|expected| self.is_expected(&expected, message, (look, now), events));
+        if is_known || self.came_again(slot, message) {
+            self.note(slot, message);
             return Ok(());
         }
-        if self.decoder.wants_relations() {
-            self.decoder.renew(turn.relations().await?);
+        if self.is_skipping && self.skip(slot, message, (look, now), events) {
+            return Ok(());
         }
-        let bytes = (message.key(), message.payload());
-        let mut taken = self.decoder.take(bytes, look, now, events);
-        let is_unknown = |taken: &Result<Taken, Poison>| {
-            taken.as_ref().is_err_and(|poison| matches!(poison.reason, Reason::UnknownTable { .. }))
-        };
-        if is_unknown(&taken) && self.decoder.may_renew() {
-            self.decoder.renew(turn.relations().await?);
-            taken = self.decoder.take(bytes, look, now, events);
-        }
-        match taken {
+        match self.decoder.take(turn, (message.key(), message.payload()), (look, now), events).await? {
             Ok(Taken::Done) => {}
+            Ok(Taken::Passed(position)) => self.relayed.reached(slot, position),
+            Ok(Taken::Later(to)) => return Err(KafkaFailed::SourceChanged { from: self.history, to }),
             Ok(Taken::Message { prefix, content, position }) => {
                 let arrived = self.markers.arrived(slot, &prefix, &content, position.unwrap_or(Lsn::ZERO));
                 if arrived == Arrived::Hole {
                     warn!("a marker did not come back: changes may be missing with it");
                     self.decoder.hole(look, now, events);
                 }
-                self.position = self.markers.position();
             }
             Err(poison) => {
                 self.decoder.poisoned(&poison.partial, look, now, events);
-                self.bury(message, &poison).await?;
+                let place = format!("{} p{}@{}", message.topic(), message.partition(), message.offset());
+                self.letters.keep(&place, message.topic(), &poison, message.payload().unwrap_or_default()).await?;
             }
         }
-        self.note(slot, message.offset());
+        self.note(slot, message);
         Ok(())
     }
 
-    /// Keeps a message that cannot be used. What it touches is among the events.
-    async fn bury(&self, message: &BorrowedMessage<'_>, poison: &Poison) -> Result<(), KafkaFailed> {
-        let table = poison.partial.table.as_ref().map(|(schema, name)| format!("{schema}.{name}"));
-        let letter = Letter {
-            source: "kafka",
-            place: &format!("{} p{}@{}", message.topic(), message.partition(), message.offset()),
-            subject: Some(message.topic()),
-            table: table.as_deref(),
-            reason: &poison.reason.to_string(),
-            raw: message.payload().unwrap_or_default(),
-        };
-        Ok(self.dead_letters.write(&letter).await?)
+    /// Whether a first record is the last that was acknowledged, of which there is nothing more to do. If not, the topic is another.
+    fn is_expected(
+        &mut self,
+        expected: &Next,
+        message: &BorrowedMessage<'_>,
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let is_expected = expected.is_after(message);
+        if !is_expected {
+            warn!(topic = message.topic(), offset = message.offset(), "the last record that was acknowledged is another: a hole");
+            self.is_skipping = true;
+            self.decoder.hole(look, now, events);
+        }
+        is_expected
     }
 
-    fn note(&mut self, slot: usize, offset: i64) {
-        self.read[slot] = Some(offset + 1);
+    /// Whether our relay had written this before, and was killed.
+    fn came_again(&mut self, slot: usize, message: &BorrowedMessage<'_>) -> bool {
+        let id = id_of(message).filter(|id| id.history == self.history);
+        id.is_some_and(|id| self.relayed.came_again(slot, &id))
+    }
+
+    fn note(&mut self, slot: usize, message: &BorrowedMessage<'_>) {
+        self.read[slot] = Some(Next::after(message));
         if self.decoder.is_outside() {
             self.ended.clone_from(&self.read);
         }
     }
 
-    /// Looks for markers alone.
-    fn skip(&mut self, slot: usize, message: &BorrowedMessage<'_>, (look, now): (&Look, Now), events: &mut Vec<Event>) {
-        if let Ok(Record::Message(marker)) = decode(message.key(), message.payload()) {
+    /// Looks for markers alone, and for what needs none. Whether the record is done with.
+    fn skip(&mut self, slot: usize, message: &BorrowedMessage<'_>, (look, now): (&Look, Now), events: &mut Vec<Event>) -> bool {
+        let record = decode(message.key(), message.payload());
+        if record.as_ref().is_ok_and(|record| history_of(record).is_some()) {
+            info!("the topic is a relay's, which tells the history of each record: no marker is waited for");
+            self.is_skipping = false;
+            return false;
+        }
+        if let Ok(Record::Message(marker)) = record {
             let position = marker.origin.lsn.unwrap_or(Lsn::ZERO);
             self.markers.arrived(slot, &marker.prefix, &marker.content, position);
         }
-        self.read[slot] = Some(message.offset() + 1);
+        self.read[slot] = Some(Next::after(message));
         if self.markers.position().is_some() {
             info!("the first marker is back: changes count from here");
             self.is_skipping = false;
-            self.position = self.markers.position();
             self.decoder.hole(look, now, events);
         }
+        true
+    }
+
+    /// Up to where everything has come, if that is known.
+    fn position(&self) -> Lsn {
+        self.markers.position().max(self.relayed.position()).unwrap_or(Lsn::ZERO)
     }
 
     /// The batch's own place: what is before it is what has been ended.
@@ -245,8 +320,8 @@ impl State {
         let own = Place(self.batch);
         if self.decoder.is_outside() {
             self.ended.clone_from(&self.read);
-            let position = self.position.take().unwrap_or(Lsn::ZERO);
-            events.push(Event::Reached { position, place: own });
+            self.see_end(events);
+            events.push(Event::Reached { position: self.position(), place: own });
             self.offsets.note(own, self.ended.clone());
             return;
         }
@@ -267,7 +342,7 @@ impl State {
         let Some(first) = lacking.first() else { return };
         warn!(
             remedy = "route all of the connector's topics into one, with a RegexRouter as in its transforms",
-            "no marker has come to partition {} of {} and {} more: the cache stays closed until one has",
+            "no marker has come to partition {} of {} and {} more: until one has, only the age of each entry proves it fresh",
             first.number,
             first.topic,
             lacking.len() - 1,
@@ -286,18 +361,5 @@ impl State {
                 Ok(())
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_of_one_partition_proves_nothing_for_the_others() {
-        let lsn = |position| Lsn::new(position).expect("small");
-        let mut events = [Event::Commit { end: lsn(7), is_exact: true, place: Place(1) }];
-        loosen(&mut events, lsn(9));
-        assert!(matches!(events, [Event::Commit { end, is_exact: false, .. }] if end == lsn(9)), "{events:?}");
     }
 }

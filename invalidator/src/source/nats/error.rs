@@ -7,7 +7,7 @@ use freshline::{
     fault::{Classified, Kind},
 };
 
-use crate::source::turn::TurnError;
+use crate::source::{ahead::Ended, turn::TurnError};
 
 /// Why a stream cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +50,9 @@ pub enum NatsFailed {
         /// What it is.
         to: coherence::Source,
     },
-    /// The task that reads has ended.
-    #[error("the stream is over")]
-    Ended,
+    /// The task that reads is gone.
+    #[error(transparent)]
+    Ended(#[from] Ended),
 }
 
 impl NatsFailed {
@@ -72,7 +72,7 @@ impl Classified for NatsFailed {
             | Self::Silent(_)
             | Self::Lost
             | Self::SourceChanged { .. }
-            | Self::Ended => Kind::Transient,
+            | Self::Ended(_) => Kind::Transient,
         }
     }
 
@@ -85,7 +85,7 @@ impl Classified for NatsFailed {
                 "start freshline-relay, which makes it; or mend FRESHLINE_NATS_STREAM, which has to be the same for both".into(),
             ),
             Self::Asking { .. } => Some("check that this user may look at the stream, and make and delete its consumers".into()),
-            Self::Silent(_) | Self::Lost | Self::SourceChanged { .. } | Self::Ended => None,
+            Self::Silent(_) | Self::Lost | Self::SourceChanged { .. } | Self::Ended(_) => None,
         }
     }
 }

@@ -127,12 +127,12 @@ impl Log {
         let first = tokio::select! {
             biased;
             () = self.lost.cancelled() => return Err(NatsFailed::Lost),
-            first = self.messages.next() => first.ok_or(NatsFailed::Ended)?,
+            first = self.messages.next() => first.ok_or(NatsFailed::Lost)?,
         };
         let mut bytes = self.add(first, &mut batch)?;
         while batch.len() < BATCH_LEN_MAX && bytes < BATCH_BYTES_MAX {
             let Some(next) = self.messages.next().now_or_never() else { break };
-            bytes += self.add(next.ok_or(NatsFailed::Ended)?, &mut batch)?;
+            bytes += self.add(next.ok_or(NatsFailed::Lost)?, &mut batch)?;
         }
         Ok(batch)
     }

@@ -4,10 +4,9 @@ use freshline::{
     broker::nats::KEY_HEADER,
     change::{Event, Place},
     coherence::{self, Lsn},
-    dead_letters::{DeadLetters, Letter},
-    envelope::{Now, Poison, Reason, Record, decode},
+    dead_letters::Asked,
+    envelope::Now,
 };
-use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::{
@@ -15,7 +14,9 @@ use super::{
     log::{Delivered, Log},
 };
 use crate::source::{
-    decoder::Decoder,
+    ahead::{Left, Reader},
+    decoder::{Decoder, Taken},
+    letters::Letters,
     turn::{Look, Turn},
 };
 
@@ -32,40 +33,32 @@ struct State {
     history: coherence::Source,
     /// The message that comes next.
     next: u64,
-    dead_letters: DeadLetters,
+    letters: Letters,
 }
 
 impl Pump {
-    pub fn new(turn: Turn, log: Log, decoder: Decoder, history: coherence::Source, next: u64, dead_letters: DeadLetters) -> Self {
-        Self { log, state: State { turn, decoder, history, next, dead_letters } }
+    pub fn new(turn: Turn, log: Log, decoder: Decoder, history: coherence::Source, next: u64, letters: Letters) -> Self {
+        Self { log, state: State { turn, decoder, history, next, letters } }
     }
 
     /// Runs until it fails, or nobody takes what it reads.
-    pub async fn run(mut self, batches: mpsc::Sender<Vec<Event>>, mut acknowledged: watch::Receiver<Place>) -> NatsFailed {
-        match self.keep_reading(batches, &mut acknowledged).await {
-            Ok(()) => NatsFailed::Ended,
-            Err(error) => error,
-        }
-    }
-
-    async fn keep_reading(
-        &mut self,
-        batches: mpsc::Sender<Vec<Event>>,
-        acknowledged: &mut watch::Receiver<Place>,
-    ) -> Result<(), NatsFailed> {
-        let Self { log, state } = self;
+    pub async fn run(self, mut reader: Reader<NatsFailed>) -> Result<Left, NatsFailed> {
+        let Self { mut log, mut state } = self;
         loop {
-            let place = tokio::select! {
-                batch = log.batch() => {
-                    let events = state.decode(&batch?).await?;
-                    if !events.is_empty() && batches.send(events).await.is_err() {
-                        return Ok(());
-                    }
+            let events = tokio::select! {
+                batch = log.batch() => state.decode(&batch?).await?,
+                () = state.letters.is_time() => {
+                    let asked = state.letters.asked().await?;
+                    state.again(&asked).await?
+                }
+                place = reader.acknowledged() => {
+                    log.acknowledge(place).await?;
                     continue;
                 }
-                Ok(()) = acknowledged.changed() => *acknowledged.borrow_and_update(),
             };
-            log.acknowledge(place).await?;
+            if let Err(left) = reader.hand_on(events).await {
+                return Ok(left);
+            }
         }
     }
 }
@@ -73,10 +66,7 @@ impl Pump {
 impl State {
     /// A batch's events. That the primary answers proves that the turn is still ours.
     async fn decode(&mut self, batch: &[Delivered]) -> Result<Vec<Event>, NatsFailed> {
-        let look = self.turn.look().await?;
-        if look.source != self.history {
-            return Err(NatsFailed::SourceChanged { from: self.history, to: look.source });
-        }
+        let look = self.look().await?;
         let mut events = Vec::with_capacity(batch.len() * 3);
         for delivered in batch {
             // Sent again, because no acknowledgement has come in time.
@@ -94,23 +84,36 @@ impl State {
         Ok(events)
     }
 
+    async fn look(&mut self) -> Result<Look, NatsFailed> {
+        let look = self.turn.look().await?;
+        if look.source == self.history { Ok(look) } else { Err(NatsFailed::SourceChanged { from: self.history, to: look.source }) }
+    }
+
+    /// The events of dead letters that are to be tried again, between two transactions.
+    async fn again(&mut self, asked: &[Asked]) -> Result<Vec<Event>, NatsFailed> {
+        let mut events = Vec::new();
+        if !asked.is_empty() && self.decoder.is_outside() {
+            let look = self.look().await?;
+            let now = Now { bound: look.insert, place: Place(self.next - 1) };
+            let hands = (&mut self.decoder, &mut self.turn);
+            self.letters.try_again::<NatsFailed>(asked, hands, (&look, now), &mut events).await?;
+        }
+        Ok(events)
+    }
+
     async fn take(&mut self, delivered: &Delivered, (look, now): (&Look, Now), events: &mut Vec<Event>) -> Result<(), NatsFailed> {
-        if self.decoder.wants_relations() {
-            self.decoder.renew(self.turn.relations().await?);
-        }
-        let mut taken = self.read(delivered, (look, now), events);
-        if is_unknown(&taken) && self.decoder.may_renew() {
-            self.decoder.renew(self.turn.relations().await?);
-            taken = self.read(delivered, (look, now), events);
-        }
-        match taken {
-            Ok(Read::Taken) => {}
+        let key = delivered.message.headers.as_ref().and_then(|headers| headers.get(KEY_HEADER)).map(|key| key.as_str().as_bytes());
+        let message = (key, Some(&*delivered.message.payload));
+        match self.decoder.take(&mut self.turn, message, (look, now), events).await? {
+            Ok(Taken::Done | Taken::Message { .. }) => {}
             // The place moves on, and nothing else.
-            Ok(Read::Passed(position)) if self.decoder.is_outside() => events.push(Event::Reached { position, place: now.place }),
-            Ok(Read::Passed(_)) => debug!("a message of no transaction came in the middle of one"),
-            Ok(Read::Later(to)) => return Err(NatsFailed::SourceChanged { from: self.history, to }),
+            Ok(Taken::Passed(position)) if self.decoder.is_outside() => events.push(Event::Reached { position, place: now.place }),
+            Ok(Taken::Passed(_)) => debug!("a message of no transaction came in the middle of one"),
+            Ok(Taken::Later(to)) => return Err(NatsFailed::SourceChanged { from: self.history, to }),
             Err(poison) => {
-                self.keep(delivered, &poison).await?;
+                // Before anything after it is handed on.
+                let (place, subject) = (format!("message {} of the stream", delivered.sequence), &delivered.message.subject);
+                self.letters.keep(&place, subject, &poison, &delivered.message.payload).await?;
                 self.decoder.poisoned(&poison.partial, look, now, events);
                 self.decoder.pause(now, events);
                 if self.decoder.is_outside() {
@@ -120,64 +123,4 @@ impl State {
         }
         Ok(())
     }
-
-    fn read(&mut self, delivered: &Delivered, (look, now): (&Look, Now), events: &mut Vec<Event>) -> Result<Read, Poison> {
-        let key = delivered.message.headers.as_ref().and_then(|headers| headers.get(KEY_HEADER)).map(|key| key.as_str().as_bytes());
-        let record = decode(key, Some(&delivered.message.payload))?;
-        let Some(history) = history_of(&record) else { return self.decoder.record(record, look, now, events).map(|_| Read::Taken) };
-        if history != self.history {
-            // What an earlier history had is in every snapshot of this one.
-            return Ok(if is_later(&history, &self.history) { Read::Later(history) } else { Read::Passed(Lsn::ZERO) });
-        }
-        match record {
-            Record::Heartbeat(heartbeat) => Ok(Read::Passed(heartbeat.position.unwrap_or(Lsn::ZERO))),
-            record @ Record::Hole(_) => {
-                self.decoder.record(record, look, now, events)?;
-                Ok(Read::Passed(Lsn::ZERO))
-            }
-            record => self.decoder.record(record, look, now, events).map(|_| Read::Taken),
-        }
-    }
-
-    /// Keeps what cannot be used, before anything after it is handed on.
-    async fn keep(&self, delivered: &Delivered, poison: &Poison) -> Result<(), NatsFailed> {
-        let place = format!("message {} of the stream", delivered.sequence);
-        let (reason, subject) = (poison.to_string(), delivered.message.subject.as_str());
-        let table = poison.partial.table.as_ref().map(|(schema, name)| format!("{schema}.{name}"));
-        warn!(sequence = delivered.sequence, subject, "a message cannot be used, and is kept as a dead letter: {reason}");
-        let raw = &delivered.message.payload;
-        let letter =
-            Letter { source: "nats", place: &place, subject: Some(subject), table: table.as_deref(), reason: &reason, raw };
-        Ok(self.dead_letters.write(&letter).await?)
-    }
-}
-
-/// What became of a message.
-enum Read {
-    /// Its events were added.
-    Taken,
-    /// It has none; everything up to this position has been delivered.
-    Passed(Lsn),
-    /// It is of a history that the primary has come to after it was asked last.
-    Later(coherence::Source),
-}
-
-fn is_unknown(read: &Result<Read, Poison>) -> bool {
-    read.as_ref().is_err_and(|poison| matches!(poison.reason, Reason::UnknownTable { .. }))
-}
-
-fn history_of(record: &Record<'_>) -> Option<coherence::Source> {
-    match record {
-        Record::Change(envelope) => envelope.origin.history,
-        Record::Message(logical) => logical.origin.history,
-        Record::Begin(boundary) | Record::End(boundary) => boundary.history,
-        Record::Heartbeat(heartbeat) => heartbeat.history,
-        Record::Hole(hole) => hole.history,
-        Record::Tombstone => None,
-    }
-}
-
-/// Whether a history is one that another has become.
-fn is_later(history: &coherence::Source, than: &coherence::Source) -> bool {
-    history.system == than.system && (history.timeline, history.started_us) > (than.timeline, than.started_us)
 }
