@@ -2,6 +2,7 @@
 //!
 //! - [`servers`] finds, installs, starts, stops and breaks Postgres and Redis;
 //! - [`Stage`] is what a test stands on: a fresh database with the migrations applied, a Redis, the URLs of every login;
+//! - [`Feed`] is what stands between its Postgres and an invalidator: nothing, the relay and NATS, or Debezium and Kafka;
 //! - [`Process`] runs one of our own binaries and reads its log; [`Proxy`] stands before a server and misbehaves;
 //! - [`RuleCutter`] stands before a Redis and takes rules out of the scripts, to show what they are for;
 //! - [`until`] awaits a condition, so that no test has to sleep; [`seed`] is what a test chooses by that chooses at random.
@@ -9,6 +10,7 @@
 //! Nothing here outlives its owner: see `watchdog.rs` for what happens when the owner is killed with -9.
 
 mod database;
+mod feed;
 mod process;
 mod proxy;
 mod rule_cutter;
@@ -20,6 +22,7 @@ mod until;
 mod watchdog;
 
 pub use database::{Login, migrate, set_password};
+pub use feed::{Feed, Source};
 pub use process::{Launch, Process, workspace_binary};
 pub use proxy::{Fault, Proxy};
 pub use rule_cutter::{RuleCutter, rules_in};

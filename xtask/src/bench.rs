@@ -3,6 +3,7 @@
 //! One measurement a file. The sides that are compared take turns, so that what else the machine does meets both.
 
 mod backlog;
+mod consume;
 mod cpu;
 mod hit;
 mod house;
@@ -12,6 +13,7 @@ mod machine;
 mod memory;
 mod reference;
 mod report;
+mod tap;
 mod warm;
 
 use std::ffi::OsStr;
@@ -57,6 +59,8 @@ enum Measure {
     Invalidation,
     /// Changes applied per second on a backlog, beside `pg_recvlogical`.
     Backlog,
+    /// Changes applied per second on a backlog in a broker, beside its client alone; and the relay's rate.
+    Consume,
     /// Rows warmed per second, beside `redis-cli --pipe`.
     Warm,
     /// The invalidator's memory over one large transaction.
@@ -91,6 +95,7 @@ impl Bench {
             Measure::Hit => hit::measure(self.rounds).await,
             Measure::Invalidation => invalidation::measure(self.rounds).await,
             Measure::Backlog => backlog::measure(self.rounds, self.changes).await,
+            Measure::Consume => consume::measure(self.rounds, self.changes).await,
             Measure::Warm => warm::measure(self.rounds).await,
             Measure::Memory => memory::measure(self.rounds, self.changes).await,
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use stage::Source;
 use tokio::task::JoinHandle;
 
 use crate::town::{Town, hit, items};
@@ -54,8 +55,8 @@ fn order_is_old(body: &Value) -> bool {
 const ROWS: [&str; 5] = ["single", "other replica", "batch", "warm", "row of a list"];
 const ALL: [&str; 6] = ["single", "other replica", "batch", "warm", "row of a list", "order of a list"];
 
-async fn town_without(rules: &[&str]) -> Town {
-    let town = Town::own_without(rules).await;
+async fn town_without(source: Source, rules: &[&str]) -> Town {
+    let town = Town::own_without(source, rules).await;
     town.stage.sql(PRODUCTS).await;
     town.drained().await;
     town
@@ -147,41 +148,44 @@ async fn kill_and_flush(town: &Town) {
     restarted(town).await;
 }
 
-#[tokio::test]
-async fn a_read_in_the_gap_leaves_nothing_stale_by_any_door() {
-    let town = town_without(&[]).await;
+stage::over_sources! { [postgres: Postgres, nats: Nats, kafka: Kafka] [
+    a_read_in_the_gap_leaves_nothing_stale_by_any_door,
+    without_fences_in_the_lease_rows_read_in_the_gap_stay,
+] }
+
+async fn a_read_in_the_gap_leaves_nothing_stale_by_any_door(source: Source) {
+    let town = town_without(source, &[]).await;
     let stale = stale_after_reads_in_the_gap(&town, async |_| {}).await;
     assert_fresh(&town, stale).await;
 }
 
-#[tokio::test]
-async fn without_fences_in_the_lease_rows_read_in_the_gap_stay() {
-    let town = town_without(&["a lease carries the fences"]).await;
+async fn without_fences_in_the_lease_rows_read_in_the_gap_stay(source: Source) {
+    let town = town_without(source, &["a lease carries the fences"]).await;
     assert_eq!(stale_after_reads_in_the_gap(&town, async |_| {}).await, BTreeSet::from(ROWS));
 }
 
 #[tokio::test]
 async fn without_the_fences_of_its_tags_a_page_read_in_the_gap_stays() {
-    let town = town_without(&["a tag answers with its fences"]).await;
+    let town = town_without(Source::Postgres, &["a tag answers with its fences"]).await;
     assert_eq!(stale_after_reads_in_the_gap(&town, async |_| {}).await, BTreeSet::from(["order of a list"]));
 }
 
 #[tokio::test]
 async fn a_flush_in_the_gap_leaves_nothing_stale() {
-    let town = town_without(&[]).await;
+    let town = town_without(Source::Postgres, &[]).await;
     let stale = stale_after_reads_in_the_gap(&town, flush).await;
     assert_fresh(&town, stale).await;
 }
 
 #[tokio::test]
 async fn when_open_forgets_the_fences_what_is_read_after_a_flush_stays() {
-    let town = town_without(&["open writes the pending xids"]).await;
+    let town = town_without(Source::Postgres, &["open writes the pending xids"]).await;
     assert_eq!(stale_after_reads_in_the_gap(&town, flush).await, BTreeSet::from(ALL));
 }
 
 #[tokio::test]
 async fn an_invalidator_killed_in_the_gap_leaves_nothing_stale() {
-    let town = town_without(&[]).await;
+    let town = town_without(Source::Postgres, &[]).await;
     let read_while_it_is_dead = async |town: &Town| {
         kill(town).await;
         read_all(town).await;
@@ -193,14 +197,14 @@ async fn an_invalidator_killed_in_the_gap_leaves_nothing_stale() {
 
 #[tokio::test]
 async fn an_invalidator_killed_in_the_gap_and_a_flush_leave_nothing_stale() {
-    let town = town_without(&[]).await;
+    let town = town_without(Source::Postgres, &[]).await;
     let stale = stale_after_reads_in_the_gap(&town, kill_and_flush).await;
     assert_fresh(&town, stale).await;
 }
 
 #[tokio::test]
 async fn without_fences_in_the_lease_rows_read_after_an_invalidator_was_killed_stay() {
-    let town = town_without(&["a lease carries the fences"]).await;
+    let town = town_without(Source::Postgres, &["a lease carries the fences"]).await;
     // Read after the replay: the replay itself would find what was filled before it.
     let replaced = async |town: &Town| {
         kill(town).await;
@@ -211,6 +215,6 @@ async fn without_fences_in_the_lease_rows_read_after_an_invalidator_was_killed_s
 
 #[tokio::test]
 async fn when_the_next_invalidator_opens_without_fences_what_is_read_stays() {
-    let town = town_without(&["open writes the pending xids"]).await;
+    let town = town_without(Source::Postgres, &["open writes the pending xids"]).await;
     assert_eq!(stale_after_reads_in_the_gap(&town, kill_and_flush).await, BTreeSet::from(ALL));
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use stage::Source;
 
 use self::{
     chaos::Fault,
@@ -34,9 +35,9 @@ const API_WRITERS: usize = 2;
 const TRIES: usize = 3;
 
 /// What breaks, and for how long.
-struct Plan {
+struct Plan<'a> {
     /// Each of these once in a round, in any order.
-    faults: &'static [Fault],
+    faults: &'a [Fault],
     lasts: Duration,
     /// Whether the first broken promise ends it.
     ends_when_broken: bool,
@@ -86,7 +87,7 @@ impl<'a> Race<'a> {
     }
 
     /// From its begin to quiescence, and the last look. Answers with what was broken.
-    async fn run(&self, plan: &Plan, random: &mut Random) -> Vec<String> {
+    async fn run(&self, plan: &Plan<'_>, random: &mut Random) -> Vec<String> {
         let readers = join_all((0..READERS).map(|_| self.read(random.fork())));
         let by_sql = join_all((0..SQL_WRITERS).map(|_| self.write_by_sql(random.fork())));
         let by_api = join_all((0..API_WRITERS).map(|_| self.write_by_api(random.fork())));
@@ -130,15 +131,20 @@ impl Tally {
     }
 }
 
-#[tokio::test]
-async fn nothing_stale_is_served_whatever_breaks() {
-    use Fault::{Close, Evict, EvictValues, Flush, Hold, Kill};
+stage::over_sources! { [postgres: Postgres, nats: Nats, kafka: Kafka, kafka_partitions: KafkaPartitions] [
+    nothing_stale_is_served_whatever_breaks,
+] }
+
+async fn nothing_stale_is_served_whatever_breaks(source: Source) {
+    use Fault::{Close, Evict, EvictValues, Flush, Hold, Kill, KillWriter};
+    let everywhere = [Evict, Evict, Evict, EvictValues, Close, Flush, Kill, Hold, Hold];
+    let with_broker = [everywhere.as_slice(), &[KillWriter]].concat();
     let plan = Plan {
-        faults: &[Evict, Evict, Evict, EvictValues, Close, Flush, Kill, Hold, Hold],
+        faults: if source == Source::Postgres { &everywhere } else { &with_broker },
         lasts: Duration::from_secs(15),
         ends_when_broken: false,
     };
-    let (town, mut random) = (Town::own_without(&[]).await, Random::new(stage::seed()));
+    let (town, mut random) = (Town::own_without(source, &[]).await, Random::new(stage::seed()));
     let race = Race::new(&town).await;
     let broken = race.run(&plan, &mut random).await;
     assert!(broken.is_empty(), "{broken:#?}");
@@ -151,7 +157,7 @@ async fn breaks_without(rule: &str) -> bool {
     let plan = Plan { faults: &[Fault::Hold, Fault::Evict], lasts: Duration::from_secs(10), ends_when_broken: true };
     let mut random = Random::new(stage::seed());
     for _ in 0..TRIES {
-        let town = Town::own_without(&[rule]).await;
+        let town = Town::own_without(Source::Postgres, &[rule]).await;
         let broken = Race::new(&town).await.run(&plan, &mut random).await;
         if let Some(first) = broken.first() {
             println!("without {rule:?}: {first}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use freshline::coherence::{Control, Stripes};
 use reqwest::StatusCode;
 use serde_json::Value;
-use stage::{Login, Process, RuleCutter, Stage, until};
+use stage::{Feed, Login, Process, RuleCutter, Source, Stage, until};
 use tokio::sync::Mutex;
 
 use crate::support::{Answer, Api, launch};
@@ -23,6 +23,8 @@ pub struct Town {
     pub fresh: Api,
     /// Locked by who kills it.
     pub invalidator: Mutex<Process>,
+    /// Locked by who kills what it reads from.
+    pub feed: Mutex<Feed>,
     pub stage: Stage,
     stripes: Stripes,
     /// Stands between Redis and all processes, and cuts rules out of the scripts.
@@ -32,25 +34,26 @@ pub struct Town {
 impl Town {
     /// On the Postgres that all tests share.
     pub async fn new() -> Self {
-        Self::on(Stage::new().await, &[], &[]).await
+        Self::on(Stage::new().await, Source::Postgres, &[], &[]).await
     }
 
     /// As [`Self::new`], the replicas with these settings.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::on(Stage::new().await, &[], settings).await
+        Self::on(Stage::new().await, Source::Postgres, &[], settings).await
     }
 
     /// On a Postgres of its own, with these rules cut out of the scripts for all processes.
-    pub async fn own_without(rules: &[&str]) -> Self {
-        Self::on(Stage::own().await, rules, &[]).await
+    pub async fn own_without(source: Source, rules: &[&str]) -> Self {
+        Self::on(Stage::own().await, source, rules, &[]).await
     }
 
     /// On a Postgres of its own, the replicas with these settings.
     pub async fn own_with(settings: &[(&str, &str)]) -> Self {
-        Self::on(Stage::own().await, &[], settings).await
+        Self::on(Stage::own().await, Source::Postgres, &[], settings).await
     }
 
-    async fn on(stage: Stage, rules: &[&str], settings: &[(&str, &str)]) -> Self {
+    async fn on(stage: Stage, source: Source, rules: &[&str], settings: &[(&str, &str)]) -> Self {
+        let feed = Feed::new(&stage, source).await;
         let cutter = if rules.is_empty() { None } else { Some(stage.rule_cutter(rules).await) };
         let redis_url = |login| redis_url(&stage, cutter.as_ref(), login);
         let invalidator = stage.launch("freshline-invalidator", Login::Invalidator).variables([
@@ -58,6 +61,7 @@ impl Town {
             ("FRESHLINE_INVALIDATOR_ADDRESS", "127.0.0.1:0"),
             ("FRESHLINE_POLL_MS", "20"),
         ]);
+        let invalidator = invalidator.variables(feed.variables(&stage));
         let invalidator = Mutex::new(Process::start(invalidator).expect("the invalidator starts"));
         // A held commit and a busy machine may keep a statement waiting; neither is what these tests are about.
         let api = launch(&stage).variable("FRESHLINE_API_STATEMENT_MS", "20000").variables(settings.iter().copied());
@@ -66,7 +70,7 @@ impl Town {
         let uncached = api.variable("FRESHLINE_REDIS_URL", "redis://127.0.0.1:1/");
         let (one, other, fresh) = futures::join!(Api::start(cached.clone()), Api::start(cached), Api::start(uncached));
         let stripes = Stripes::new(stage.name(), 1).expect("a layout");
-        let town = Self { replicas: [one, other], fresh, invalidator, stage, stripes, cutter };
+        let town = Self { replicas: [one, other], fresh, invalidator, feed: Mutex::new(feed), stage, stripes, cutter };
         town.opened().await;
         for api in &town.replicas {
             until("the replica is ready", async || api.get("/readyz").await.status == StatusCode::OK).await;

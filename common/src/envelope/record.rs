@@ -87,6 +87,9 @@ pub struct Origin<'a> {
     pub history: Option<Source>,
     /// Whether it was read for a snapshot.
     pub is_snapshot: bool,
+    /// Whether the writer knows of no commit before this one: it has read none since it began, and went on from nothing. Never of ours,
+    /// which says "hole" instead.
+    pub begins_anew: bool,
 }
 
 /// A logical message (`pg_logical_emit_message`). Without a transaction in its origin it was not transactional: it comes before the
@@ -198,6 +201,8 @@ fn change_or_message<'a>(key: Option<&'a [u8]>, message: wire::Message<'a>) -> R
 
 fn origin<'a>(source: wire::Origin<'a>, transaction: Option<wire::Transaction>) -> Result<Origin<'a>, Reason> {
     let text = |text: Option<Text<'a>>| text.map_or(Cow::Borrowed(""), |text| text.0);
+    // Debezium's `["<the end of the commit before>", "<lsn>"]`, as a text; what stands first comes from its offsets.
+    let knows_none = source.sequence.is_some_and(|sequence| sequence.0.starts_with("[null"));
     let ordinal = source.ordinal.or(transaction.and_then(|transaction| transaction.total_order));
     Ok(Origin {
         schema: text(source.schema),
@@ -210,6 +215,7 @@ fn origin<'a>(source: wire::Origin<'a>, transaction: Option<wire::Transaction>) 
         end: source.end.map(position).transpose()?,
         history: source.history,
         is_snapshot: source.snapshot.is_some_and(|word| !matches!(word.get(), "\"false\"" | "false")),
+        begins_anew: knows_none && source.history.is_none(),
     })
 }
 

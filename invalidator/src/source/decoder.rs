@@ -28,6 +28,8 @@ pub struct Decoder {
     loaded: Instant,
     is_stale: bool,
     is_relayed: bool,
+    /// The last event was of a writer that knew of no commit before.
+    is_anew: bool,
 }
 
 /// What a message was, beside its events.
@@ -46,7 +48,7 @@ pub enum Taken {
 impl Decoder {
     pub fn new(history: coherence::Source, relations: Relations, numerics: Numerics, tables: Vec<TableName>) -> Self {
         let (sequence, loaded) = (Sequence::default(), Instant::now());
-        Self { history, relations, numerics, tables, sequence, loaded, is_stale: false, is_relayed: false }
+        Self { history, relations, numerics, tables, sequence, loaded, is_stale: false, is_relayed: false, is_anew: false }
     }
 
     /// Whether all transactions that came have been ended.
@@ -165,6 +167,7 @@ impl Decoder {
             Record::Message(message) => {
                 // One that is not transactional comes before the commit, and even from a transaction that rolls back.
                 let Some(xid) = message.origin.xid else { return Ok(Taken::Done) };
+                self.look_back(&message.origin, look, now, events);
                 self.is_stale |= &*message.prefix == DDL_PREFIX;
                 let (prefix, content) = (message.prefix.into_owned(), message.content);
                 let event = Event::Message { prefix: prefix.as_str().into(), content: content.clone() };
@@ -184,6 +187,16 @@ impl Decoder {
         Ok(Taken::Done)
     }
 
+    /// A writer that knows of no commit before has not gone on from where it, or another, was: its slot or its offsets are new, and what was
+    /// committed in between is nowhere.
+    fn look_back(&mut self, origin: &Origin<'_>, look: &Look, now: Now, events: &mut Vec<Event>) {
+        let was_anew = std::mem::replace(&mut self.is_anew, origin.begins_anew);
+        if origin.begins_anew && !was_anew {
+            tracing::warn!("the writer of the log began anew: changes before this may be missing");
+            self.hole(look, now, events);
+        }
+    }
+
     fn change(&mut self, envelope: &Envelope<'_>, look: &Look, now: Now, events: &mut Vec<Event>) -> Result<(), Poison> {
         let origin = &envelope.origin;
         let Some(xid) = origin.xid else { return Ok(()) };
@@ -194,6 +207,7 @@ impl Decoder {
             }
             return Ok(());
         }
+        self.look_back(origin, look, now, events);
         let Some(table) = self.relations.get(&origin.schema, &origin.table) else {
             let (schema, table) = (origin.schema.to_string(), origin.table.to_string());
             let partial =
@@ -276,6 +290,7 @@ fn nowhere() -> Origin<'static> {
         end: None,
         history: None,
         is_snapshot: false,
+        begins_anew: false,
     }
 }
 

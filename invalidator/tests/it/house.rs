@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use freshline::coherence::{
-    CacheKey, Control, ETag, Entry, EntryId, Fill, Filling, Grounds, Lease, LeaseToken, Link, Proof, Reading, Refusal, Scripts,
-    Source, Stripes, Tag, TagReading, TagStamp, TagVersion, Wanted,
+    self, CacheKey, Control, ETag, Entry, EntryId, Fill, Filling, Generation, Grounds, Lease, LeaseToken, Link, Proof, Reading,
+    Refusal, Scripts, Stripes, Wanted,
 };
-use stage::{Launch, Login, Process, RuleCutter, Stage};
+use stage::{Feed, Launch, Login, Process, RuleCutter, Source, Stage};
 
 /// How long a lease and an entry live here: longer than any test.
 const LIFETIME: Duration = Duration::from_secs(120);
 
-/// A stage with a running invalidator.
+/// A stage with a running invalidator, and what feeds it.
 pub struct House {
-    pub stage: Stage,
     pub invalidator: Process,
+    pub feed: Feed,
+    pub stage: Stage,
     pub stripes: Stripes,
     /// Stands between Redis and everybody here, and cuts rules out of the scripts.
     cutter: Option<RuleCutter>,
@@ -27,41 +28,42 @@ pub struct Held {
 }
 
 impl House {
-    /// On the server that all tests share.
-    pub async fn new() -> Self {
-        Self::on(Stage::new().await).await
+    /// On the servers that all tests share.
+    pub async fn new(source: Source) -> Self {
+        let stage = Stage::new().await;
+        let feed = Feed::new(&stage, source).await;
+        Self::start(stage, feed, None).await
     }
 
-    /// On a server of its own, with these rules cut out of the scripts for all who use them.
-    pub async fn own_without(rules: &[&str]) -> Self {
+    /// On servers of its own, to break as a test likes: Postgres, and the broker.
+    pub async fn own(source: Source) -> Self {
         let stage = Stage::own().await;
+        let feed = Feed::own(&stage, source).await;
+        Self::start(stage, feed, None).await
+    }
+
+    /// On a Postgres of its own, with these rules cut out of the scripts for all who use them.
+    pub async fn own_without(source: Source, rules: &[&str]) -> Self {
+        let stage = Stage::own().await;
+        let feed = Feed::new(&stage, source).await;
         let cutter = if rules.is_empty() { None } else { Some(stage.rule_cutter(rules).await) };
-        Self::start(stage, cutter).await
+        Self::start(stage, feed, cutter).await
     }
 
-    /// On this stage, once the cache is open.
-    pub async fn on(stage: Stage) -> Self {
-        Self::start(stage, None).await
-    }
-
-    async fn start(stage: Stage, cutter: Option<RuleCutter>) -> Self {
+    async fn start(stage: Stage, feed: Feed, cutter: Option<RuleCutter>) -> Self {
         let url = stage.redis_url(Login::Invalidator);
         let url = cutter.as_ref().map_or(url.clone(), |cutter| cutter.before(&url));
-        let launch = launch(&stage).variable("FRESHLINE_REDIS_URL", url);
-        Self::launched(stage, launch, cutter).await
-    }
-
-    /// On this stage, with an invalidator that is started so.
-    pub async fn with(stage: Stage, launch: Launch) -> Self {
-        Self::launched(stage, launch, None).await
-    }
-
-    async fn launched(stage: Stage, launch: Launch, cutter: Option<RuleCutter>) -> Self {
+        let launch = launch(&stage).variables(feed.variables(&stage)).variable("FRESHLINE_REDIS_URL", url);
         let invalidator = Process::start(launch).expect("the invalidator starts");
         let stripes = Stripes::new(stage.name(), 1).expect("a layout");
-        let house = Self { stage, invalidator, stripes, cutter };
+        let house = Self { invalidator, feed, stage, stripes, cutter };
         house.opened().await;
         house
+    }
+
+    /// Another invalidator beside the one that runs: it waits for its turn.
+    pub fn standby(&self) -> Process {
+        Process::start(launch(&self.stage).variables(self.feed.variables(&self.stage))).expect("the standby starts")
     }
 
     /// A new connection to Redis, as a client makes one after each failure.
@@ -79,15 +81,21 @@ impl House {
         Control::decode(&bytes?)
     }
 
-    /// Waits until the cache is open for this Redis process, and answers with its control record.
+    /// The control record, if the cache is open in this Redis process and the bound on its age is proven.
+    async fn open_control(&self) -> Option<Control> {
+        let control = self.control().await?;
+        (control.run == self.link().await.run() && control.at.as_micros() > 0).then_some(control)
+    }
+
+    /// Waits until the cache is open, and answers with its control record.
     pub async fn opened(&self) -> Control {
-        self.stage
-            .until("the cache is open", async || {
-                let control = self.control().await?;
-                let is_open = control.run == self.link().await.run() && control.at.as_micros() > 0;
-                is_open.then_some(control)
-            })
-            .await
+        self.stage.until("the cache is open", async || self.open_control().await).await
+    }
+
+    /// As [`Self::opened`], under another generation than this.
+    pub async fn reopened(&self, before: Generation) -> Control {
+        let anew = async || self.open_control().await.filter(|control| control.generation != before);
+        self.stage.until("a new generation", anew).await
     }
 
     /// Waits until everything written so far has been applied.
@@ -110,6 +118,11 @@ impl House {
         tokio::time::timeout(bound, applied).await.expect("all is applied in time");
     }
 
+    /// As [`commit_one_by_one`].
+    pub async fn commit_one_by_one(&self, count: u32) {
+        commit_one_by_one(self.stage.pool(), count).await;
+    }
+
     /// Sends one command on a connection of its own.
     pub async fn raw<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
         self.link().await.call(command).await.expect("Redis answers")
@@ -127,7 +140,7 @@ impl House {
     }
 
     /// Reads one text from Postgres with its proof, as a loader does.
-    pub async fn read(&self, sql: &str) -> (Option<String>, Proof, Source) {
+    pub async fn read(&self, sql: &str) -> (Option<String>, Proof, coherence::Source) {
         let sql = format!("select ({sql})::text, pg_current_snapshot()::text, freshline.source()");
         let row: (Option<String>, String, String) =
             sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(self.stage.pool()).await.expect("Postgres answers");
@@ -135,14 +148,14 @@ impl House {
     }
 
     /// Fills a key with what has been read, under a lease.
-    pub async fn fill(&self, key: &CacheKey, held: Held, read: (Option<String>, Proof, Source), tags: Vec<TagStamp>) -> Fill {
+    pub async fn fill(&self, key: &CacheKey, held: Held, read: (Option<String>, Proof, coherence::Source)) -> Fill {
         let (body, proof, source) = read;
         let entry = Entry {
             id: EntryId::random(),
             generation: held.grant.generation,
             proof,
             read_at: Some(held.grant.now),
-            tags,
+            tags: Vec::new(),
             etag: ETag::of(body.as_deref().unwrap_or_default().as_bytes()),
             body: body.map(Into::into),
         };
@@ -156,23 +169,7 @@ impl House {
     pub async fn load(&self, key: &CacheKey, sql: &str) -> Fill {
         let held = self.lease(key).await;
         let read = self.read(sql).await;
-        self.fill(key, held, read, Vec::new()).await
-    }
-
-    /// As [`Self::load`], for a value that depends on a tag.
-    pub async fn load_tagged(&self, key: &CacheKey, tag: &Tag, sql: &str) -> Fill {
-        let link = self.link().await;
-        let stripe = self.stripes.of(tag.as_str());
-        let granted = Scripts::new(&link, &self.stripes).tag(stripe, &[tag], LIFETIME).await;
-        let granted = granted.expect("Redis answers").expect("the cache is open");
-        let held = self.lease(key).await;
-        let read = self.read(sql).await;
-        let Proof::Snapshot(snapshot) = &read.1 else { unreachable!("read on the primary") };
-        if !granted.allows(snapshot) {
-            return Fill::Old;
-        }
-        let stamp = TagStamp { stripe: stripe.number(), generation: granted.generation, version: granted.tags[0].0 };
-        self.fill(key, held, read, vec![stamp]).await
+        self.fill(key, held, read).await
     }
 
     /// What lies under a key.
@@ -182,29 +179,31 @@ impl House {
     }
 
     /// What a reader would be served from the cache.
-    pub async fn served(&self, key: &CacheKey, tag: Option<&Tag>) -> Result<Option<String>, Refusal> {
+    pub async fn served(&self, key: &CacheKey) -> Result<Option<String>, Refusal> {
         let link = self.link().await;
         let mut command = redis::cmd("MGET");
         command.arg(self.stripes.ctl(self.stripes.of(key.as_str()))).arg(self.stripes.value(key));
-        if let Some(tag) = tag {
-            command.arg(self.stripes.tag(tag));
-        }
         let found: Vec<Option<Vec<u8>>> = link.call(&command).await.expect("Redis answers");
         let control = found[0].as_deref().and_then(Control::decode);
         let entry = found[1].clone().and_then(|bytes| Entry::decode(&bytes.into()).ok());
-        let version = found.get(2).cloned().flatten().and_then(|bytes| Some(TagVersion::from_bytes(bytes.try_into().ok()?)));
-        let tags = tag.map(|tag| TagReading { stripe: self.stripes.of(tag.as_str()).number(), control: control.as_ref(), version });
         let reading = Reading {
             run: link.run(),
             now: link.now(),
             max_staleness: Duration::from_secs(5),
             token: None,
             control: control.as_ref(),
-            tags: tags.as_slice(),
+            tags: &[],
         };
         let _: Grounds = reading.judge(entry.as_ref())?;
         Ok(entry.and_then(|entry| entry.body).map(|body| String::from_utf8(body.to_vec()).expect("text")))
     }
+}
+
+/// Commits `count` changes of the rows `sku-1` to `sku-3` in turn, each on its own.
+pub async fn commit_one_by_one(pool: &sqlx::PgPool, count: u32) {
+    let each = "update products set price = n, name = 'n' || n where sku = 'sku-' || n % 3 + 1; commit;";
+    let all = format!("do $$ begin for n in 1..{count} loop {each} end loop; end $$");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(all)).execute(pool).await.expect("committed one by one");
 }
 
 /// How the invalidator is started on a stage.

@@ -3,10 +3,16 @@
 mod credentials;
 mod faults;
 mod gap;
+mod hands;
 mod house;
 mod kafka;
 mod kafka_relay;
+mod letters;
 mod life;
 mod nats;
+mod reader;
 mod refusals;
+mod shards;
+mod shelf;
 mod slot;
+mod suite;

@@ -1,10 +1,7 @@
 //! A slot that holds back too much is told and warned of, and dropped where that is asked for; one that lost its place is made anew.
 //! Either way the cache comes back by itself, under another generation. The same for the relay's slot.
 
-use stage::{
-    Login, Process, Stage,
-    servers::{Home, Nats, NatsOptions},
-};
+use stage::{Login, Process, Source, Stage};
 
 use crate::house::{House, launch, metrics};
 
@@ -44,16 +41,14 @@ async fn lose(stage: &Stage, slot: &str) {
 
 /// Waits until the cache is open under another generation, and a change comes through.
 async fn opened_anew(house: &House, before: freshline::coherence::Generation) {
-    let is_anew = async || house.control().await.is_some_and(|control| control.generation != before && control.at.as_micros() > 0);
-    house.stage.until("a new generation", is_anew).await;
+    house.reopened(before).await;
     house.stage.sql("update products set price = price + 1").await;
     house.drained().await;
 }
 
 #[tokio::test]
 async fn what_the_slot_holds_back_is_told_and_beyond_the_limit_the_slot_is_dropped_and_the_cache_comes_back() {
-    let stage = Stage::own().await;
-    let mut house = House::on(stage).await;
+    let mut house = House::own(Source::Postgres).await;
     house.invalidator.stop(stage::WAIT_MAX).await.expect("it ends");
     house.invalidator = Process::start(launch(&house.stage).variables(LIMITS)).expect("it starts");
     house.invalidator.line("the change stream begins").await;
@@ -108,7 +103,7 @@ async fn without_a_limit_the_slot_is_warned_of_and_kept() {
 
 #[tokio::test]
 async fn a_slot_that_lost_its_place_is_made_anew() {
-    let mut house = House::on(Stage::own().await).await;
+    let mut house = House::own(Source::Postgres).await;
     let before = house.opened().await.generation;
     house.invalidator.kill().await.expect("it is killed");
     lose(&house.stage, house.stage.name()).await;
@@ -116,24 +111,25 @@ async fn a_slot_that_lost_its_place_is_made_anew() {
     opened_anew(&house, before).await;
 }
 
-/// A house whose changes come through a relay that has these limits, and a NATS of its own.
-async fn relayed() -> (House, Process, Nats) {
-    let (stage, home) = (Stage::own().await, Home::scratch().expect("a scratch directory"));
-    let nats = Nats::start(home, NatsOptions::default()).await.expect("NATS starts");
-    let broker = [("FRESHLINE_NATS_URL", nats.server()), ("FRESHLINE_SOURCE", "nats".to_owned())];
-    let relay = stage.launch("freshline-relay", Login::Invalidator).variables(LIMITS).variables(broker.clone());
-    let relay = relay.variables([("FRESHLINE_RELAY_ADDRESS", "127.0.0.1:0"), ("FRESHLINE_RELAY_SLOT", RELAY_SLOT)]);
+/// A house whose changes come through a relay that has these limits.
+async fn relayed() -> (House, Process) {
+    let mut house = House::own(Source::Nats).await;
+    house.feed.stop_writer().await.expect("it is killed");
+    let relay = house.stage.launch("freshline-relay", Login::Invalidator).variables(LIMITS).variables([
+        ("FRESHLINE_NATS_URL", house.feed.nats().expect("a house with NATS").server()),
+        ("FRESHLINE_RELAY_SLOT", house.feed.slot().to_owned()),
+        ("FRESHLINE_RELAY_ADDRESS", "127.0.0.1:0".to_owned()),
+    ]);
     let mut relay = Process::start(relay).expect("the relay starts");
     relay.line("publishing what Postgres changes").await;
-    let by_nats = launch(&stage).variables(broker);
-    (House::with(stage, by_nats).await, relay, nats)
+    house.drained().await;
+    (house, relay)
 }
-
-const RELAY_SLOT: &str = "relay";
 
 #[tokio::test]
 async fn the_slot_of_a_relay_whose_nats_hangs_is_dropped_at_its_limit_and_the_cache_comes_back() {
-    let (house, mut relay, nats) = relayed().await;
+    let (house, mut relay) = relayed().await;
+    let nats = house.feed.nats().expect("a house with NATS");
     let before = house.opened().await.generation;
     nats.pause().await.expect("paused");
     house.stage.sql("insert into products (sku, name, category, price) values ('A', 'a', 'c', 1)").await;
@@ -147,10 +143,10 @@ async fn the_slot_of_a_relay_whose_nats_hangs_is_dropped_at_its_limit_and_the_ca
 
 #[tokio::test]
 async fn the_slot_of_a_relay_that_lost_its_place_is_made_anew_and_nats_is_told_of_the_hole() {
-    let (house, mut relay, _nats) = relayed().await;
+    let (house, mut relay) = relayed().await;
     let before = house.opened().await.generation;
     relay.kill().await.expect("it is killed");
-    lose(&house.stage, RELAY_SLOT).await;
+    lose(&house.stage, house.feed.slot()).await;
     relay.restart().await.expect("it starts again");
     opened_anew(&house, before).await;
 }

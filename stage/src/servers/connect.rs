@@ -4,18 +4,21 @@
 //! `<home>/connect.offsets` how far each has come: without that file a connector begins where its slot stands.
 
 mod connector;
+mod rest;
 
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
+use tokio::sync::OnceCell;
 
 use super::Home;
 use super::daemon::{Daemon, Look, Recipe};
 use super::java::{self, Java};
-use super::kafka::MESSAGE_MAX_BYTES;
+use super::kafka::{Kafka, MESSAGE_MAX_BYTES};
+use crate::until::within;
 
 pub use connector::{Connector, Topology};
 
@@ -76,7 +79,22 @@ impl Deref for Connect {
     }
 }
 
+/// One worker for those tests of this process that don't break it. It is never dropped: its watchdog ends it when the process is gone.
+static SHARED: OnceCell<Connect> = OnceCell::const_new();
+
 impl Connect {
+    /// The worker that all tests of this process share, on [`Kafka::shared`]: for connectors of a name that no other test has.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn shared() -> Result<&'static Self> {
+        let start = async || {
+            let brokers = Kafka::shared().await?.brokers();
+            Self::start(Home::scratch()?, &brokers, Vec::new(), ConnectOptions::default()).await
+        };
+        SHARED.get_or_try_init(start).await
+    }
+
     /// Starts a worker that writes to the Kafka at `brokers`, and waits until every connector streams.
     ///
     /// # Errors
@@ -106,6 +124,68 @@ impl Connect {
         Ok(Self { daemon: Daemon::start(home, asked, recipe).await? })
     }
 
+    /// Makes a connector while the worker runs, and waits until its task does. It ends with [`Self::remove`], or with the worker.
+    ///
+    /// # Errors
+    /// If the connector fails: with its reason.
+    pub async fn add(&self, connector: &Connector) -> Result<()> {
+        let (port, asked) = (self.port(), connector.clone());
+        blocking(move || rest::add(port, &asked)).await?;
+        self.runs(&connector.name).await
+    }
+
+    /// Stops one connector while the worker runs: its slot is read by nobody.
+    pub async fn stop_one(&self, name: &str) -> Result<()> {
+        let (port, asked) = (self.port(), name.to_owned());
+        blocking(move || rest::stop(port, &asked)).await?;
+        let stopped = within(START_MAX, async || match self.state(name).await {
+            Ok(rest::State::Stopped) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        stopped.await.map_err(|last| anyhow!(last))
+    }
+
+    /// Lets a connector go on after [`Self::stop_one`], and waits until its task does.
+    ///
+    /// # Errors
+    /// If the connector fails: with its reason.
+    pub async fn start_one(&self, name: &str) -> Result<()> {
+        let (port, asked) = (self.port(), name.to_owned());
+        blocking(move || rest::resume(port, &asked)).await?;
+        self.runs(name).await
+    }
+
+    /// Removes the progress of a connector after [`Self::stop_one`]: it will begin where its slot stands.
+    pub async fn forget_one(&self, name: &str) -> Result<()> {
+        let (port, asked) = (self.port(), name.to_owned());
+        blocking(move || rest::forget(port, &asked)).await
+    }
+
+    /// Removes a connector made by [`Self::add`], and waits until it reads no more. How far it has come stays noted.
+    ///
+    /// # Errors
+    /// If there is none, or Connect does not answer.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        rest::remove(self.port(), name)
+    }
+
+    async fn runs(&self, name: &str) -> Result<()> {
+        let running = within(START_MAX, async || match self.state(name).await {
+            Ok(rest::State::Running) => Ok(Ok(())),
+            Ok(rest::State::Failed(trace)) => Ok(Err(trace)),
+            other => Err(format!("{other:?}")),
+        });
+        match running.await.map_err(|last| anyhow!(last))? {
+            Ok(()) => Ok(()),
+            Err(trace) => bail!("the connector {name} failed: {trace}"),
+        }
+    }
+
+    async fn state(&self, name: &str) -> Result<rest::State> {
+        let (port, asked) = (self.port(), name.to_owned());
+        blocking(move || rest::state(port, &asked)).await
+    }
+
     /// Removes the progress of all connectors, while it is stopped: the next start begins where the slots stand.
     pub fn forget_offsets(&self) -> Result<()> {
         let path = self.offsets();
@@ -115,6 +195,10 @@ impl Connect {
     fn offsets(&self) -> PathBuf {
         self.home().path().join(OFFSETS)
     }
+}
+
+async fn blocking<T: Send + 'static>(asks: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(asks).await.context("asking Connect")?
 }
 
 fn look(log: &str, connectors: usize) -> Look {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use stage::Login;
+use stage::{Login, Source};
 use tokio::process::Command;
 
 use super::cpu;
@@ -13,7 +13,7 @@ use super::house::House;
 use super::report::{Row, Target};
 
 /// How many products there are.
-const PRODUCTS: u32 = 20_000;
+pub const PRODUCTS: u32 = 20_000;
 
 /// Rows of one transaction.
 const TRANSACTION_LEN: u32 = 100;
@@ -31,7 +31,7 @@ struct Round {
 
 /// Measures so many rounds, each with a backlog of its own.
 pub async fn measure(rounds: u32, changes: u32) -> Result<Vec<Row>> {
-    let house = House::with_products(u64::from(PRODUCTS)).await?;
+    let house = House::with_products(Source::Postgres, u64::from(PRODUCTS)).await?;
     let invalidator = house.opened().await?;
     house.warm().await?;
     let reference = format!("select pg_create_logical_replication_slot('{SLOT}', 'pgoutput')");
@@ -67,7 +67,7 @@ fn rows(rounds: &[Round], count: u32) -> Vec<Row> {
 }
 
 /// Makes so many changes, and answers with the position of the log's end.
-async fn backlog(house: &House, changes: u32) -> u64 {
+pub async fn backlog(house: &House, changes: u32) -> u64 {
     let sql = format!(
         "do $$ declare ids uuid[] := array(select id from products order by id limit {PRODUCTS}); first integer; begin
             for n in 0 .. {last} loop

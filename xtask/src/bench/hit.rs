@@ -32,7 +32,7 @@ struct Cost {
 
 /// Measures both in turn.
 pub async fn measure(rounds: u32) -> Result<Vec<Row>> {
-    let house = House::with_products(PRODUCTS).await?;
+    let house = House::with_products(stage::Source::Postgres, PRODUCTS).await?;
     let invalidator = house.opened().await?;
     house.warm().await?;
     copy_bodies(&house).await?;

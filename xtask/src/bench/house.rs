@@ -1,13 +1,14 @@
-//! What the measurements stand on: a Postgres with products, a Redis, and our programs on them.
+//! What the measurements stand on: a Postgres with products, a Redis, perhaps a broker, and our programs on them.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use freshline::coherence::{CacheKey, Control, Stripes};
 use redis::aio::MultiplexedConnection;
-use stage::{Launch, Login, Process, Stage, workspace_binary};
+use stage::{Feed, Launch, Login, Process, Source, Stage, workspace_binary};
 use uuid::Uuid;
 
+use super::tap::Tap;
 use crate::seed;
 
 /// How long anything may take that is waited for here: a backlog of millions on a slow machine.
@@ -24,23 +25,25 @@ const VALUE_TTL_MS: &str = "7200000";
 
 /// Servers and names.
 pub struct House {
+    pub feed: Feed,
     pub stage: Stage,
     pub stripes: Stripes,
     redis: MultiplexedConnection,
 }
 
 impl House {
-    /// On servers of its own.
-    pub async fn new() -> Result<Self> {
+    /// On servers of its own, with changes from this source.
+    pub async fn new(source: Source) -> Result<Self> {
         let stage = Stage::own().await;
+        let feed = Feed::own(&stage, source).await;
         let stripes = Stripes::new(stage.name(), 1).context("a stage's name is a namespace")?;
         let redis = stage.redis().connect().await?;
-        Ok(Self { stage, stripes, redis })
+        Ok(Self { feed, stage, stripes, redis })
     }
 
     /// On servers of its own, with so many products.
-    pub async fn with_products(rows: u64) -> Result<Self> {
-        let house = Self::new().await?;
+    pub async fn with_products(source: Source, rows: u64) -> Result<Self> {
+        let house = Self::new(source).await?;
         seed::fill(&house.stage.database_url(Login::Superuser), rows, |line| println!("bench: {line}")).await?;
         house.stage.sql("vacuum analyze products").await;
         Ok(house)
@@ -58,7 +61,7 @@ impl House {
 
     /// Starts the invalidator with its defaults, and waits until its stream has begun.
     pub async fn invalidator(&self) -> Result<Process> {
-        let launch = self.stage.launch("freshline-invalidator", Login::Invalidator);
+        let launch = self.stage.launch("freshline-invalidator", Login::Invalidator).variables(self.feed.variables(&self.stage));
         let mut process = Process::start(launch.variable("FRESHLINE_INVALIDATOR_ADDRESS", "127.0.0.1:0"))?;
         process.line_within(WAIT_MAX, "the change stream begins").await;
         Ok(process)
@@ -87,13 +90,36 @@ impl House {
         bail!("changes up to {position} were not applied within {WAIT_MAX:?}")
     }
 
-    /// Ends the invalidator once its slot has been told that all up to this position is applied: the next one begins there.
-    pub async fn end(&self, mut invalidator: Process, position: u64) -> Result<()> {
+    /// Waits until whoever reads the slot needs nothing of the log up to this position any more.
+    pub async fn confirmed(&self, position: u64) -> Result<()> {
         let sql = format!(
             "select confirmed_flush_lsn - '0/0'::pg_lsn >= {position} from pg_replication_slots where slot_name = '{}'",
-            self.stage.name()
+            self.feed.slot()
         );
-        self.stage.until("the slot has moved on", async || self.stage.value::<bool>(&sql).await).await;
+        let begun = Instant::now();
+        while !self.stage.value::<bool>(&sql).await {
+            if begun.elapsed() > WAIT_MAX {
+                bail!("the slot did not come to {position} within {WAIT_MAX:?}");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the invalidator once it has said that it needs nothing up to this position any more: the next one begins there.
+    pub async fn end(&self, mut invalidator: Process, position: u64) -> Result<()> {
+        self.confirmed(position).await?;
+        if self.feed.source() != Source::Postgres {
+            let mut tap = Tap::after(&self.feed, self.stage.name(), None).await?;
+            let last = tap.last().await?;
+            let begun = Instant::now();
+            while tap.acknowledged().await? < last {
+                if begun.elapsed() > WAIT_MAX {
+                    bail!("message {last} was not acknowledged within {WAIT_MAX:?}");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
         invalidator.stop(END_MAX).await?;
         Ok(())
     }

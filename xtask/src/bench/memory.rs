@@ -13,7 +13,7 @@ const INDEXES: &str =
 
 /// Measures so many rounds, each with an invalidator of its own.
 pub async fn measure(rounds: u32, changes: u32) -> Result<Vec<Row>> {
-    let house = House::new().await?;
+    let house = House::new(stage::Source::Postgres).await?;
     let insert = format!(
         "drop index {INDEXES};
          insert into products (sku, name, category, price, description)
@@ -34,7 +34,7 @@ pub async fn measure(rounds: u32, changes: u32) -> Result<Vec<Row>> {
 }
 
 /// In MiB.
-fn high_water(pid: u32) -> Result<f64> {
+pub fn high_water(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("there is no process {pid}"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in its status")?;
     let kibibytes: f64 = line.trim_end_matches("kB").trim().parse().context("VmHWM is no number")?;

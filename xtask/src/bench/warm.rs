@@ -22,7 +22,7 @@ const TTL_MS: &str = "7200000";
 
 /// Measures both in turn, each time into a cache without these products.
 pub async fn measure(rounds: u32) -> Result<Vec<Row>> {
-    let house = House::with_products(PRODUCTS).await?;
+    let house = House::with_products(stage::Source::Postgres, PRODUCTS).await?;
     let invalidator = house.opened().await?;
     house.warm().await?;
     let keys: Vec<CacheKey> = house.ids().await?.into_iter().map(keys::product).collect();

@@ -26,6 +26,8 @@ pub enum Fault {
     Flush,
     /// The invalidator is killed with -9, and started again after some reads.
     Kill,
+    /// Who writes to the broker is ended, the relay with -9, and started again after some reads.
+    KillWriter,
     /// The synchronous standby is away: commits stay in the gap, and what is read meanwhile is read from Postgres. Now and then
     /// something else breaks in there, too.
     Hold,
@@ -33,7 +35,7 @@ pub enum Fault {
 
 impl Race<'_> {
     /// Breaks things until the race has lasted long enough and each has broken twice, or a promise was broken where that is wanted.
-    pub async fn break_things(&self, plan: &Plan, mut random: Random) {
+    pub async fn break_things(&self, plan: &Plan<'_>, mut random: Random) {
         let begun = Instant::now();
         let mut round = 0;
         while round < 2 || begun.elapsed() < plan.lasts {
@@ -55,6 +57,12 @@ impl Race<'_> {
                 self.town.invalidator.lock().await.kill().await.expect("killed");
                 self.some_reads(random).await;
                 self.town.restart_invalidator().await;
+            }
+            Fault::KillWriter => {
+                let mut feed = self.town.feed.lock().await;
+                feed.stop_writer().await.expect("ended");
+                self.some_reads(random).await;
+                feed.start_writer().await.expect("started again");
             }
             Fault::Hold => self.hold(random).await,
             fault => self.remove_keys(fault, random).await,

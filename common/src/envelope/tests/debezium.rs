@@ -188,3 +188,16 @@ fn a_schema_around_the_message_changes_nothing() {
         }
     }
 }
+
+#[test]
+fn a_writer_that_knows_of_no_commit_before_began_anew() {
+    let began_anew = |kind: &str| {
+        captured()[kind].iter().any(|(key, value)| {
+            let record = decode(key.as_deref().map(str::as_bytes), value.as_deref().map(str::as_bytes));
+            matches!(record, Ok(Record::Change(envelope)) if envelope.origin.begins_anew)
+        })
+    };
+    // Captured right after the connector had been made, and later.
+    assert!(began_anew("insert"));
+    assert!(!["update-identity-full", "multi-row-transaction", "truncate"].into_iter().any(began_anew));
+}
