@@ -47,6 +47,9 @@ pub struct Nats {
     lost: CancellationToken,
     /// The stream's last message, as far as we have asked for.
     last_id: Option<String>,
+    /// The nonce of the last hole, if there was one. All that follows a hole bears it: what had been stored before, and comes again, is
+    /// no duplicate, which the server would not store, and whose successor it would then refuse.
+    since_hole: Option<String>,
 }
 
 /// Why messages cannot be published.
@@ -108,7 +111,8 @@ impl Nats {
         let last = last_message(&stream).await?;
         let last_id = last.as_ref().and_then(|message| header(&message.headers, NATS_MESSAGE_ID.as_ref()));
         let last = last.map(|message| Last::of(last_id.as_deref(), Some(&message.payload)));
-        Ok((Self { context, settings: settings.clone(), client, lost, last_id }, last))
+        let since_hole = last_id.as_deref().and_then(nonce_of).map(str::to_owned);
+        Ok((Self { context, settings: settings.clone(), client, lost, last_id, since_hole }, last))
     }
 
     /// The longest value that the server takes.
@@ -127,7 +131,8 @@ impl Nats {
     /// [`NatsError::Publish`].
     pub async fn publish(&mut self, letter: Letter) -> Result<Stored, NatsError> {
         let mut headers = HeaderMap::new();
-        let id = match letter.nonce {
+        self.since_hole = letter.nonce.map(|nonce| nonce.to_string()).or(self.since_hole.take());
+        let id = match &self.since_hole {
             Some(nonce) => format!("{}:{nonce}", letter.id),
             None => letter.id.to_string(),
         };
@@ -225,6 +230,11 @@ async fn last_message(stream: &Stream) -> Result<Option<StreamMessage>, NatsErro
 
 fn is_gone(error: &RawMessageError) -> bool {
     matches!(error.kind(), jetstream::stream::LastRawMessageErrorKind::NoMessageFound)
+}
+
+/// What follows the place in an id.
+fn nonce_of(id: &str) -> Option<&str> {
+    id.splitn(4, ':').nth(3)
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
