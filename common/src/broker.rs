@@ -5,5 +5,9 @@ pub mod kafka;
 mod message_id;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(all(feature = "kafka", feature = "nats"))]
+mod source;
 
 pub use message_id::{MessageId, NotOurs};
+#[cfg(all(feature = "kafka", feature = "nats"))]
+pub use source::{KafkaConfig, SourceConfig};

@@ -6,7 +6,8 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{
     fault::{Classified, Kind},
-    replication::{ReplicationError, StreamSettings, preflight},
+    primary::is_for_good,
+    replication::{Follower, ReplicationError, StreamSettings, preflight},
     rules::{LiveSchema, Rules, SchemaUnread},
 };
 
@@ -51,7 +52,7 @@ impl fmt::Display for Listed<'_> {
 impl Classified for NotReady {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unreachable(sqlx::Error::Database(refused)) if is_for_good(refused.code().as_deref()) => Kind::Permanent,
+            Self::Unreachable(error) if is_for_good(error) => Kind::Permanent,
             Self::Unreachable(_) => Kind::Transient,
             Self::Settings(error) => error.kind(),
             Self::Schema(error) => error.kind(),
@@ -61,7 +62,7 @@ impl Classified for NotReady {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Unreachable(sqlx::Error::Database(refused)) if is_for_good(refused.code().as_deref()) => {
+            Self::Unreachable(error) if is_for_good(error) => {
                 Some("check user, password and database in FRESHLINE_DATABASE_URL".into())
             }
             Self::Settings(error) => error.remedy(),
@@ -71,18 +72,14 @@ impl Classified for NotReady {
     }
 }
 
-/// Classes 28 (invalid authorization) and 3D (no such database) of SQLSTATE.
-fn is_for_good(sqlstate: Option<&str>) -> bool {
-    sqlstate.is_some_and(|code| code.starts_with("28") || code.starts_with("3D"))
-}
-
-/// Looks at the server and its tables, for the role of these settings.
+/// Looks at the server and its tables, for the role of these settings, which reads the slot or does not.
 ///
 /// # Errors
 /// [`NotReady`], with all that has to be mended at once.
-pub async fn check(settings: &StreamSettings, rules: &Rules) -> Result<(), NotReady> {
+pub async fn check(settings: &StreamSettings, rules: &Rules, has_slot: bool) -> Result<(), NotReady> {
+    let follower = Follower { role: None, has_slot };
     let mut connection = connect(settings).await?;
-    let problems = problems(&mut connection, settings, rules, None).await?;
+    let problems = problems(&mut connection, settings, rules, follower).await?;
     connection.close().await.map_err(NotReady::Unreachable)?;
     if problems.is_empty() { Ok(()) } else { Err(NotReady::Findings(problems)) }
 }
@@ -97,7 +94,7 @@ async fn connect(settings: &StreamSettings) -> Result<PgConnection, NotReady> {
     connected.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))).map_err(NotReady::Unreachable)
 }
 
-/// Everything that has to be mended before `role` can follow this stream; `None` for the connection's own role.
+/// Everything that has to be mended before `follower` can follow this stream.
 ///
 /// # Errors
 /// [`NotReady`] where it could not be looked at.
@@ -105,15 +102,15 @@ pub async fn problems(
     connection: &mut PgConnection,
     settings: &StreamSettings,
     rules: &Rules,
-    role: Option<&str>,
+    follower: Follower<'_>,
 ) -> Result<Vec<Problem>, NotReady> {
-    let mut problems: Vec<Problem> = preflight(connection, settings, role)
+    let mut problems: Vec<Problem> = preflight(connection, settings, follower)
         .await
         .map_err(NotReady::Settings)?
         .into_iter()
         .map(|finding| Problem { problem: finding.problem, remedy: finding.remedy })
         .collect();
-    problems.extend(missing_function(connection, role).await?);
+    problems.extend(missing_function(connection, follower.role).await?);
     let is_published = |schema: &LiveSchema| schema.publication.is_some_and(|publication| publication.every_operation);
     let schema = LiveSchema::read(connection, &settings.publication, rules).await.map_err(NotReady::Schema)?;
     // What is wrong with the publication itself has been told above.

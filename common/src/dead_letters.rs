@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 
 use crate::{
     fault::{Classified, Kind},
+    primary::is_for_good,
     telemetry::names,
 };
 
@@ -129,7 +130,7 @@ pub enum DeadLetterError {
 impl Classified for DeadLetterError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Sql(error) if sqlstate(error).is_some_and(|code| code.starts_with("42")) => Kind::Permanent,
+            Self::Sql(error) if is_for_good(error) => Kind::Permanent,
             Self::Sql(_) | Self::Late => Kind::Transient,
         }
     }

@@ -6,7 +6,7 @@
 //! - [`cache`] is what a service calls: get or load one value, many, a list; tokens; the staleness bound;
 //! - [`change`] and [`replication`] bring changes in, [`envelope`] through a broker; [`rules`] maps them to dependencies;
 //! - [`broker`] connects to those who may stand between Postgres and the invalidator;
-//! - [`check`] says what has to hold before changes are read; [`registry`] and [`trail`] tell people what runs and what it does;
+//! - [`check`] says what has to hold before changes are read; [`primary`] asks the primary what no stream tells; [`registry`] and [`trail`] tell people what runs and what it does;
 //! - [`dead_letters`] keeps what a source could not use;
 //! - [`catalog`] is the reference application's product and its queries;
 //! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`], [`service`] are what every process needs around that.
@@ -23,6 +23,7 @@ pub mod config;
 pub mod dead_letters;
 pub mod envelope;
 pub mod fault;
+pub mod primary;
 pub mod registry;
 pub mod replication;
 pub mod retry;
@@ -30,6 +31,7 @@ pub mod row_json;
 pub mod rules;
 pub mod server;
 pub mod service;
+pub mod shard;
 pub mod shutdown;
 pub mod telemetry;
 pub mod trail;

@@ -19,7 +19,7 @@ mod stream;
 pub use error::ReplicationError;
 pub use guard::{SlotGuard, SlotLimits};
 pub use held::{HeldBack, held_back};
-pub use preflight::{Finding, preflight};
+pub use preflight::{Finding, Follower, preflight};
 pub use settings::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS};
 pub use slot::{NewSlot, Server, Session, SlotState, Started, start};
 pub use stream::{BatchLimits, ChangeStream};

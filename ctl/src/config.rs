@@ -3,12 +3,21 @@
 use std::{path::PathBuf, time::Duration};
 
 use freshline::{
+    broker::SourceConfig,
     coherence::Stripes,
     config::{
-        DATABASE_URL, Description, Faults, MAX_STALENESS, NAMESPACE, PUBLICATION, PostgresUrl, REDIS_URL, RULES, Reader, RedisUrl,
-        SLOT, STRIPES, Vars,
+        DATABASE_URL, Description, Faults, MAX_STALENESS, NAMESPACE, Optional, PUBLICATION, PostgresUrl, REDIS_URL, RELAY_SLOT,
+        RULES, Reader, RedisUrl, SLOT, STRIPES, Setting, Vars,
     },
+    shard::Shard,
 };
+use secrecy::SecretString;
+
+const CONNECT_URL: Optional<SecretString> = Setting::secret(
+    "KAFKA_CONNECT_URL",
+    "Where Kafka Connect answers, such as http://connect:8083: its Debezium connector is checked as well.",
+)
+.optional();
 
 /// What this command is told from outside.
 #[derive(Debug)]
@@ -16,7 +25,10 @@ pub struct Config {
     pub database_url: PostgresUrl,
     pub redis_url: RedisUrl,
     pub stripes: Stripes,
+    pub source: SourceConfig,
+    pub connect_url: Option<SecretString>,
     pub slot: String,
+    pub relay_slot: String,
     pub publication: String,
     pub rules: Option<PathBuf>,
     pub max_staleness: Duration,
@@ -24,16 +36,19 @@ pub struct Config {
 
 /// Every setting, for `settings`.
 pub fn settings() -> Vec<Description> {
-    vec![
+    let own = [
         DATABASE_URL.describe(),
         REDIS_URL.describe(),
         NAMESPACE.describe(),
         STRIPES.describe(),
+        Shard::SETTING.describe(),
         SLOT.describe(),
+        RELAY_SLOT.describe(),
         PUBLICATION.describe(),
         RULES.describe(),
         MAX_STALENESS.describe(),
-    ]
+    ];
+    own.into_iter().chain(SourceConfig::settings()).chain([CONNECT_URL.describe()]).collect()
 }
 
 /// Reads all of them.
@@ -43,15 +58,23 @@ pub fn settings() -> Vec<Description> {
 pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
     let (database_url, redis_url) = (read.get(&DATABASE_URL), read.get(&REDIS_URL));
-    let (namespace, stripes) = (read.get(&NAMESPACE), read.get(&STRIPES));
+    let stripes = match (read.get(&NAMESPACE), read.get(&STRIPES)) {
+        (Some(namespace), Some(stripes)) => Stripes::new(&namespace, stripes),
+        _ => None,
+    };
+    let shard = Shard::read(&mut read, stripes.as_ref());
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
-    let max_staleness = read.get(&MAX_STALENESS);
+    let (source, connect_url) = (SourceConfig::read(&mut read), read.optional(&CONNECT_URL));
+    let (relay_slot, max_staleness) = (read.get(&RELAY_SLOT), read.get(&MAX_STALENESS));
     read.finish(|| {
         Some(Config {
             database_url: database_url?,
             redis_url: redis_url?,
-            stripes: Stripes::new(&namespace?, stripes?)?,
-            slot: slot?,
+            stripes: stripes?,
+            source: source?.of_shard(shard?),
+            connect_url: connect_url?,
+            slot: shard?.name(&slot?),
+            relay_slot: relay_slot?,
             publication: publication?,
             rules: rules?,
             max_staleness: max_staleness?,

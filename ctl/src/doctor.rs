@@ -1,13 +1,17 @@
 //! `doctor`: every precondition of every part, each finding with its remedy. It mends nothing.
 //!
-//! A part is a function that answers with what it found. A further source has a part of its own, told here where it is configured.
+//! A part is a function that answers with what it found. A broker has parts of its own, where one is configured.
 
 mod cache;
 mod clocks;
+mod connect;
+mod kafka;
+mod nats;
 mod postgres;
 mod redis;
 mod roles;
 
+use freshline::broker::SourceConfig;
 use serde::Serialize;
 
 use crate::{
@@ -80,19 +84,34 @@ impl Part {
 /// # Errors
 /// Where the output cannot be written.
 pub async fn run(servers: &Servers, options: &Options) -> Result<u8, Trouble> {
-    let parts = [
-        Part::new("postgres", postgres::look(servers).await),
-        Part::new("roles", roles::look(servers).await),
+    let mut parts = vec![Part::new("postgres", postgres::look(servers).await), Part::new("roles", roles::look(servers).await)];
+    parts.extend(broker(servers).await);
+    parts.extend([
         Part::new("redis", redis::look(servers).await),
         Part::new("cache", cache::look(servers).await),
         Part::new("clocks", clocks::look(servers).await),
-    ];
+    ]);
     paint::put(&if options.json { serde_json::to_string_pretty(&parts)? + "\n" } else { shown(&parts) })?;
     Ok(match () {
         () if count(&parts, Level::Unseen) > 0 => UNSEEN,
         () if count(&parts, Level::Problem) > 0 => FINDINGS,
         () => 0,
     })
+}
+
+/// What stands between Postgres and the invalidator, if anything does.
+async fn broker(servers: &Servers) -> Vec<Part> {
+    match &servers.config.source {
+        SourceConfig::Postgres => Vec::new(),
+        SourceConfig::Nats { settings, consumer } => vec![Part::new("nats", nats::look(settings, consumer).await)],
+        SourceConfig::Kafka(config) => {
+            let mut parts = vec![Part::new("kafka", kafka::look(config).await)];
+            if let Some(url) = &servers.config.connect_url {
+                parts.push(Part::new("connect", connect::look(url, config).await));
+            }
+            parts
+        }
+    }
 }
 
 fn count(parts: &[Part], level: Level) -> usize {

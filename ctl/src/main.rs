@@ -12,6 +12,7 @@ use freshline::{
     telemetry::chain,
 };
 
+mod broker;
 mod config;
 mod dead_letters;
 mod doctor;

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use freshline::{
+    broker::SourceConfig,
     check::NotReady,
     coherence::{Link, LinkError, Stripes},
     dead_letters::DeadLetterError,
@@ -14,10 +15,13 @@ use freshline::{
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
-use crate::config::Config;
+use crate::{broker::Untold, config::Config};
 
 /// How long a server may take to answer one question.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The process that publishes to a broker.
+pub const RELAY: &str = "freshline-relay";
 
 /// What is looked at.
 #[derive(Debug)]
@@ -40,9 +44,11 @@ pub enum Trouble {
     Schema(#[source] SchemaUnread),
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
+    #[error(transparent)]
+    Broker(#[from] Untold),
     #[error("FRESHLINE_REDIS_URL cannot be used")]
     RedisUrl(#[source] redis::RedisError),
-    #[error("FRESHLINE_SLOT cannot be used")]
+    #[error("FRESHLINE_SLOT or FRESHLINE_RELAY_SLOT cannot be used")]
     Slot(#[source] SlotNameSyntax),
     #[error(transparent)]
     Rules(#[from] RulesUnread),
@@ -65,6 +71,7 @@ impl Classified for Trouble {
             Self::Schema(source) => source.kind(),
             Self::DeadLetters(source) => source.kind(),
             Self::Rules(source) => source.kind(),
+            Self::Broker(source) => source.kind(),
             Self::RedisUrl(_) | Self::Slot(_) | Self::NoRules(_) => Kind::Permanent,
             Self::Output(_) => Kind::Transient,
             Self::Begin(source) => source.kind(),
@@ -89,6 +96,7 @@ impl Classified for Trouble {
                 source.remedy().or_else(|| Some("start Postgres, or name the right one in FRESHLINE_DATABASE_URL".into()))
             }
             Self::Rules(source) => source.remedy(),
+            Self::Broker(source) => source.remedy(),
             Self::NoRules(_) => Some("write it as schema.table, such as public.products, as the rules do".into()),
             Self::Begin(source) => source.remedy(),
             Self::RedisUrl(_) | Self::Slot(_) | Self::Output(_) | Self::Json(_) => None,
@@ -168,12 +176,22 @@ impl Servers {
         answer.map_err(|source| Trouble::Postgres { address: self.config.database_url.to_string(), source })
     }
 
-    /// The stream that the invalidator follows.
+    /// The slot that a process of ours reads, and that process; none where Debezium has one of its own.
+    pub fn own_slot(&self) -> Option<(&str, &'static str)> {
+        match self.config.source {
+            SourceConfig::Postgres => Some((&self.config.slot, "the invalidator")),
+            SourceConfig::Nats { .. } => Some((&self.config.relay_slot, RELAY)),
+            SourceConfig::Kafka(_) => None,
+        }
+    }
+
+    /// The stream that changes begin with.
     ///
     /// # Errors
     /// [`Trouble::Slot`].
     pub fn stream(&self) -> Result<StreamSettings, Trouble> {
-        let slot = SlotName::new(&self.config.slot).map_err(Trouble::Slot)?;
+        let slot = self.own_slot().map_or(&*self.config.slot, |(slot, _)| slot);
+        let slot = SlotName::new(slot).map_err(Trouble::Slot)?;
         let server = self.config.database_url.connect_options().application_name("freshline-invalidator");
         Ok(StreamSettings { answer_deadline: ANSWER_WITHIN, ..StreamSettings::new(server, slot, &self.config.publication) })
     }

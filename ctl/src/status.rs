@@ -1,5 +1,7 @@
 //! `status`: where the cache stands, for people and for programs. What is away is told, and the rest is shown.
 
+mod broker;
+
 use std::time::Duration;
 
 use freshline::{
@@ -12,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     UNSEEN,
+    broker::{self as brokers, Broker},
     options::Status as Options,
     paint::{self, Paint},
     servers::{Servers, Trouble},
@@ -30,6 +33,10 @@ struct Status {
     cache: Option<Cache>,
     /// Log written by Postgres and not yet applied.
     lag_bytes: Option<u64>,
+    /// The broker, where one stands between Postgres and the invalidator.
+    broker: Option<Broker>,
+    /// What freshness rests on where no position proves it, and what to change.
+    freshness_by_age: Option<[&'static str; 2]>,
     /// Every slot of the server.
     slots: Vec<HeldBack>,
     /// What could not be looked at, and why.
@@ -110,6 +117,13 @@ async fn look(servers: &Servers) -> Status {
         }
         Err(trouble) => status.unseen.push(trouble.told()),
     }
+    match brokers::look(&servers.config).await {
+        Ok(broker) => status.broker = broker,
+        Err(untold) => status.unseen.push(Trouble::from(untold).told()),
+    }
+    let is_proven = status.cache.as_ref().is_none_or(|cache| cache.open < cache.stripes || cache.freshness_us.is_some());
+    let unproven = status.broker.as_ref().and_then(|broker| broker::unproven(broker, is_proven));
+    status.freshness_by_age = unproven.map(|(says, remedy)| [says, remedy]);
     let insert = status.postgres.as_ref().map(|postgres| postgres.insert_at);
     let position = status.cache.as_ref().and_then(|cache| cache.position_at);
     status.lag_bytes = insert.zip(position).map(|(insert, position)| insert.get().saturating_sub(position.get()));
@@ -179,6 +193,7 @@ fn shown(status: &Status, servers: &Servers) -> String {
         text += &format!("{}\n", paint.head("processes"));
         text += &if redis.processes.is_empty() { "  none is registered\n".to_owned() } else { processes(redis) };
     }
+    text += &status.broker.as_ref().map(|broker| broker::shown(broker, paint)).unwrap_or_default();
     if status.postgres.is_some() {
         text += &format!("{}\n", paint.head("slots"));
         text += &if status.slots.is_empty() { "  none\n".to_owned() } else { paint::columns(&slots(&status.slots), "  ") };
@@ -199,7 +214,10 @@ fn facts(status: &Status, servers: &Servers, paint: Paint) -> Vec<Vec<String>> {
         row("position", or_dash(&cache.position));
         let lag = status.lag_bytes.map(|lag| paint::bytes(i64::try_from(lag).unwrap_or(i64::MAX)));
         row("lag", lag.map_or_else(|| "-".to_owned(), |lag| format!("{lag} of log not yet applied")));
-        row("freshness", freshness(cache, servers, paint));
+        match status.freshness_by_age {
+            Some([says, remedy]) => row("freshness", paint.note(&format!("{says}; remedy: {remedy}"))),
+            None => row("freshness", freshness(cache, servers, paint)),
+        }
         row("fences", format!("{} dependencies wait for transactions to be visible", cache.fenced));
     }
     rows

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use freshline::{
     admin::{Admin, Readiness},
+    broker::{KafkaConfig, SourceConfig},
     check::check,
     coherence::Links,
     fault,
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::{Config, KafkaConfig, REDIS_DEADLINE, SourceConfig},
+    config::{Config, REDIS_DEADLINE},
     plan::Planner,
     poll::Polls,
     session::{CACHE, Sessions},
@@ -92,7 +93,8 @@ impl Applier {
     async fn run(self, stop: CancellationToken) -> Result<(), String> {
         let Self { stream, source, rules, sessions, readiness } = self;
         let name = sessions.shard.told(source.name());
-        match retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&stream, &rules)).await {
+        let has_slot = matches!(source, SourceConfig::Postgres);
+        match retry("the check of the primary", Policy::FOR_EVER, &stop, || check(&stream, &rules, has_slot)).await {
             Ok(()) => readiness.ready(PRIMARY),
             Err(GivenUp::Stopped { .. }) => return Ok(()),
             Err(given_up) => return Err(fault::in_full(&given_up)),

@@ -9,6 +9,7 @@ use freshline::{
     change::Beginning,
     coherence::{Control, Generation, Link, LinkError, Links, Lsn, Run, Scripts, Snapshot, Source, Stripe, Stripes},
     fault::{Classified, Kind},
+    shard::Shard,
     trail::Effect,
 };
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ledger::Ledger,
     poll::{Poll, PollerGone, Polls},
-    shard::Shard,
     trail::Trail,
 };
 

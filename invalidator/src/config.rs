@@ -3,14 +3,14 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshline::{
-    broker::{kafka::KafkaAddress, nats::NatsSettings},
-    config::{Description, Faults, Life, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars, Word},
-    envelope::Numerics,
+    broker::SourceConfig,
+    config::{Description, Faults, Life, PUBLICATION, RULES, Reader, SLOT, SLOT_DROP, SLOT_WARN, Setting, Shared, Vars},
     replication::SlotLimits,
     service::Configuration,
+    shard::Shard,
 };
 
-use crate::{applier::Replicas, shard::Shard};
+use crate::applier::Replicas;
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("INVALIDATOR_ADDRESS", "Where the invalidator answers `/metrics`, `/livez` and `/readyz`.")
@@ -46,82 +46,6 @@ const TRAIL: Setting<u32> = Setting::count(
 /// How long a call to Redis may take before it is sent again. Above any script's run, below a second of staleness.
 pub const REDIS_DEADLINE: Duration = Duration::from_millis(500);
 
-const SOURCE: Setting<SourceName> = Setting::word(
-    "SOURCE",
-    "Where changes come from: Postgres itself, the relay's stream in NATS JetStream, or in Kafka the topics of Debezium or the relay.",
-)
-.or("postgres");
-
-const TOPICS: Setting<Vec<String>> = Setting::list(
-    "KAFKA_TOPICS",
-    "shop.all",
-    "The topics to consume: the relay's; or of a connector the one that everything is routed into, or all, `.transaction` and `.message` too.",
-)
-.or("freshline.all");
-
-const GROUP: Setting<String> = Setting::text(
-    "KAFKA_GROUP",
-    "freshline",
-    "The group under which Kafka keeps the offsets, and the name of the turn that only one invalidator has. One per cache.",
-)
-.or("freshline");
-
-const DECIMALS: Setting<Numerics> =
-    Setting::word("KAFKA_DECIMALS", "The connector's `decimal.handling.mode`; under precise, NaN cannot be told from null.")
-        .or("string");
-
-const CONSUMER: Setting<String> =
-    Setting::namespace("NATS_CONSUMER", "The durable consumer that remembers how far the stream was applied. One per cache.")
-        .or("freshline");
-
-const SHARD: Setting<Shard> = Setting::parsed(
-    "SHARD",
-    "1/2",
-    "Which share of the stripes this process applies, where one is not enough for all: each of n processes has one, 1/n to n/n, and a \
-     slot or consumer of its own, named after the one that is set.",
-)
-.or("1/1");
-
-/// Where changes come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SourceName {
-    Postgres,
-    Nats,
-    Kafka,
-}
-
-impl Word for SourceName {
-    const WORDS: &'static [(&'static str, Self)] = &[("postgres", Self::Postgres), ("nats", Self::Nats), ("kafka", Self::Kafka)];
-}
-
-/// Where changes come from, and how to reach it where that is not the primary.
-#[derive(Debug)]
-pub enum SourceConfig {
-    Postgres,
-    Nats { settings: NatsSettings, consumer: String },
-    Kafka(Box<KafkaConfig>),
-}
-
-/// How to consume from Kafka.
-#[derive(Debug)]
-pub struct KafkaConfig {
-    pub address: KafkaAddress,
-    pub topics: Vec<String>,
-    pub group: String,
-    pub numerics: Numerics,
-}
-
-impl SourceConfig {
-    /// Its word.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Nats { .. } => "nats",
-            Self::Kafka(_) => "kafka",
-        }
-    }
-}
-
 /// What this process is told from outside.
 #[derive(Debug)]
 pub struct Config {
@@ -142,8 +66,7 @@ impl Configuration for Config {
     fn settings() -> Vec<Description> {
         let own = [
             ADDRESS.describe(),
-            SOURCE.describe(),
-            SHARD.describe(),
+            Shard::SETTING.describe(),
             SLOT.describe(),
             PUBLICATION.describe(),
             RULES.describe(),
@@ -154,16 +77,14 @@ impl Configuration for Config {
             SLOT_WARN.describe(),
             SLOT_DROP.describe(),
         ];
-        let kafka = [TOPICS.describe(), GROUP.describe(), DECIMALS.describe()];
-        let nats = NatsSettings::SETTINGS.into_iter().chain([CONSUMER.describe()]);
-        Shared::SETTINGS.into_iter().chain(own).chain(nats).chain(KafkaAddress::SETTINGS).chain(kafka).collect()
+        Shared::SETTINGS.into_iter().chain(own).chain(SourceConfig::settings()).collect()
     }
 
     fn load(vars: &dyn Vars) -> Result<Self, Faults> {
         let mut read = Reader::new(vars);
         let (shared, address) = (Shared::read(&mut read), read.get(&ADDRESS));
-        let shard = read_shard(&mut read, shared.as_ref());
-        let source = read_source(&mut read, shard);
+        let shard = Shard::read(&mut read, shared.as_ref().map(|shared| &shared.stripes));
+        let source = SourceConfig::read(&mut read);
         let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
         let (poll_interval, trail) = (read.get(&POLL), read.get(&TRAIL));
         let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
@@ -172,7 +93,7 @@ impl Configuration for Config {
             Some(Self {
                 shared: shared?,
                 address: address?,
-                source: source?,
+                source: source?.of_shard(shard?),
                 shard: shard?,
                 slot: shard?.name(&slot?),
                 publication: publication?,
@@ -187,35 +108,5 @@ impl Configuration for Config {
 
     fn life(&self) -> &Life {
         &self.shared.life
-    }
-}
-
-/// One that has no stripe would do nothing, and look as if it did.
-fn read_shard(read: &mut Reader<'_>, shared: Option<&Shared>) -> Option<Shard> {
-    let shard = read.get(&SHARD)?;
-    if shared.is_some_and(|shared| shard.count() > shared.stripes.count()) {
-        return read.fault(&SHARD.describe(), "has more shards than FRESHLINE_STRIPES has stripes");
-    }
-    Some(shard)
-}
-
-/// A source's own settings are read where it is chosen, and not missed where it is not.
-fn read_source(read: &mut Reader<'_>, shard: Option<Shard>) -> Option<SourceConfig> {
-    match read.get(&SOURCE)? {
-        SourceName::Postgres => Some(SourceConfig::Postgres),
-        SourceName::Nats => {
-            let (settings, consumer) = (NatsSettings::read(read), read.get(&CONSUMER));
-            Some(SourceConfig::Nats { settings: settings?, consumer: shard?.name(&consumer?) })
-        }
-        SourceName::Kafka => {
-            let (address, topics) = (KafkaAddress::read(read), read.get(&TOPICS));
-            let (group, numerics) = (read.get(&GROUP), read.get(&DECIMALS));
-            Some(SourceConfig::Kafka(Box::new(KafkaConfig {
-                address: address?,
-                topics: topics?,
-                group: shard?.name(&group?),
-                numerics: numerics?,
-            })))
-        }
     }
 }

@@ -13,7 +13,6 @@ mod plan;
 mod poll;
 mod publish;
 mod session;
-mod shard;
 mod source;
 mod trail;
 mod transaction;

@@ -6,6 +6,7 @@ use freshline::{
     coherence::{Links, Stripes},
     fault::{Classified, Kind},
     retry::{GivenUp, Policy, Retry},
+    shard::Shard,
     telemetry::names,
 };
 use metrics::counter;
@@ -18,7 +19,6 @@ use crate::{
     apply::Giant,
     plan::Planner,
     poll::Polls,
-    shard::Shard,
     source::{Source, Stream},
     trail::Trail,
     transaction::{Assembler, Work},

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use freshline::{
     change::{Beginning, Place},
     coherence::{CacheKey, Lsn, NarrowXid, Stripes, Tag},
+    shard::Shard,
 };
 
-use crate::{plan::Image, shard::Shard};
+use crate::plan::Image;
 
 /// A transaction with more dependencies than this is not held: its xid goes into the wildcard fence, and it only removes.
 pub const HELD_MAX: usize = 1_000;

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use freshline::{
     broker::{kafka::KafkaAddress, nats::NatsSettings},
     config::{
-        DATABASE_URL, Description, Faults, Life, PUBLICATION, PostgresUrl, Reader, SLOT_DROP, SLOT_WARN, Setting, Vars, Word,
+        DATABASE_URL, Description, Faults, Life, PUBLICATION, PostgresUrl, RELAY_SLOT, Reader, SLOT_DROP, SLOT_WARN, Setting, Vars,
+        Word,
     },
     replication::SlotLimits,
     service::Configuration,
@@ -19,10 +20,6 @@ use crate::sink::{
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("RELAY_ADDRESS", "Where the relay answers `/metrics`, `/livez` and `/readyz`.").or("127.0.0.1:9103");
-
-const SLOT: Setting<String> =
-    Setting::namespace("RELAY_SLOT", "The replication slot that the relay reads from. Made if it is not there; one per broker.")
-        .or("freshline_relay");
 
 const TO: Setting<Broker> = Setting::word("RELAY_TO", "Which broker the relay publishes to.").or("nats");
 
@@ -79,7 +76,7 @@ impl Configuration for Config {
         let own = [
             DATABASE_URL.describe(),
             PUBLICATION.describe(),
-            SLOT.describe(),
+            RELAY_SLOT.describe(),
             SLOT_WARN.describe(),
             SLOT_DROP.describe(),
             ADDRESS.describe(),
@@ -92,7 +89,7 @@ impl Configuration for Config {
 
     fn load(vars: &dyn Vars) -> Result<Self, Faults> {
         let mut read = Reader::new(vars);
-        let (database_url, publication, slot) = (read.get(&DATABASE_URL), read.get(&PUBLICATION), read.get(&SLOT));
+        let (database_url, publication, slot) = (read.get(&DATABASE_URL), read.get(&PUBLICATION), read.get(&RELAY_SLOT));
         let (address, to) = (read.get(&ADDRESS), read_broker(&mut read));
         let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
         let life = Life::read(&mut read);

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 mod app;
 mod config;
-mod primary;
 mod session;
 mod sink;
 mod transaction;

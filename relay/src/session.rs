@@ -15,6 +15,7 @@ use freshline::{
     coherence::{Lsn, Source},
     envelope::Encoder,
     fault::{Classified, Kind},
+    primary::{Primary, PrimaryError},
     replication::{self, BatchLimits, ReplicationError, Started, StreamSettings},
     retry::{GivenUp, Policy, Retry},
     telemetry::names,
@@ -25,7 +26,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    primary::{Primary, Untold},
     sink::{Last, Sink, SinkError, Stored, To},
     transaction::{Letter, Writer},
 };
@@ -63,7 +63,7 @@ pub enum SessionError {
     Source(#[source] ReplicationError),
     /// The primary cannot be asked.
     #[error("the primary cannot be followed")]
-    Primary(#[source] Untold),
+    Primary(#[source] PrimaryError),
     /// The primary crashed or was promoted.
     #[error("the primary's history changed from {from} to {to}")]
     SourceChanged {
@@ -127,7 +127,7 @@ impl Sessions {
         if look.source != before.source {
             return Err(SessionError::SourceChanged { from: before.source, to: look.source });
         }
-        let tables = primary.tables().await.map_err(SessionError::Primary)?;
+        let tables = primary.relations().await.map_err(SessionError::Primary)?;
         let database = self.stream.server.get_database().unwrap_or_default();
         let encoder = Encoder::new(self.to.name(), database, look.source);
         let writer = Writer::new(encoder, look.source, tables, sink.value_len_max());
@@ -221,7 +221,7 @@ impl Session {
 
     async fn take(&mut self, event: Event, letters: &mut Vec<Letter>) -> Result<(), SessionError> {
         if !self.writer.is_familiar(&event) {
-            self.writer.renew(self.primary.tables().await.map_err(SessionError::Primary)?);
+            self.writer.renew(self.primary.relations().await.map_err(SessionError::Primary)?);
             self.writer.learn(&event);
         }
         self.writer.take(event, &self.snapshot, letters);

@@ -3,6 +3,7 @@
 //! They listen on 127.0.0.1 only. Postgres and Redis ask for a generated password, kept in files of mode 0600: a superuser of Postgres, or a Redis
 //! that can be told where to write, runs commands as its user, and other people may be on this machine. `trust` would hand them that.
 
+mod certificates;
 mod connect;
 mod daemon;
 mod fetched;
@@ -20,12 +21,13 @@ mod user;
 
 use anyhow::Result;
 
+pub use certificates::{Authority, Certificate};
 pub use connect::{Connect, ConnectOptions, Connector, Topology};
 pub use daemon::Daemon;
 pub use find::{PostgresBinaries, RedisBinary, postgres, postgres_of, redis as redis_binary};
 pub use home::Home;
 pub use install::{Missing, ensure, ensure_build_tools};
-pub use kafka::{KAFKA_USER, Kafka, KafkaLogin, KafkaOptions};
+pub use kafka::{KAFKA_USER, Kafka, KafkaLogin, KafkaOptions, KafkaTls};
 pub use nats::{NATS_USER, Nats, NatsLogin, NatsOptions};
 pub use password::Passwords;
 pub use postgres::{Postgres, PostgresOptions, Shutdown};

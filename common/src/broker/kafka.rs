@@ -1,10 +1,13 @@
 //! How to reach a Kafka: its brokers, and who asks.
 
+mod refusal;
+
 use std::path::PathBuf;
 
 use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaErrorCode};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use self::refusal::{KafkaRefusal, Met};
 use crate::config::{Description, Optional, Reader, Setting, Word};
 
 const BROKERS: Setting<Vec<String>> =

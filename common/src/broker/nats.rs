@@ -4,16 +4,17 @@
 //! before it as the one that has to be the stream's last: what is stored is a gapless beginning of what the relay has to say,
 //! whichever publish got lost.
 
+mod limits;
+mod refusal;
+
 use std::{path::PathBuf, time::Duration};
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    config::{Description, Optional, Reader, Setting},
-    fault::{Classified, Kind},
-};
+pub use self::refusal::NatsRefusal;
+use crate::config::{Description, Optional, Reader, Setting};
 
 /// Where the servers are.
 const URL: Setting<Vec<String>> =
@@ -28,7 +29,8 @@ const NKEY: Optional<SecretString> = Setting::secret("NATS_NKEY", "The seed of a
 const CREDENTIALS: Optional<PathBuf> =
     Setting::path("NATS_CREDENTIALS", "A credentials file (`.creds`: JWT and seed) to log in with.").optional();
 const TLS_CA: Optional<PathBuf> =
-    Setting::path("NATS_TLS_CA", "Certificates (PEM) to trust besides the system's. TLS is required where this is set.").optional();
+    Setting::path("NATS_TLS_CA", "Certificates (PEM) to trust instead of the system's. TLS is required where this is set.")
+        .optional();
 const TLS_CERT: Optional<PathBuf> = Setting::path("NATS_TLS_CERT", "Our own certificate (PEM), with its key.").optional();
 const TLS_KEY: Optional<PathBuf> = Setting::path("NATS_TLS_KEY", "The key (PEM) of our own certificate.").optional();
 
@@ -54,6 +56,19 @@ enum Login {
     Token(SecretString),
     Nkey(SecretString),
     Credentials(PathBuf),
+}
+
+impl Login {
+    /// The settings that say who asks.
+    fn settings(&self) -> &'static str {
+        match self {
+            Self::None => "the FRESHLINE_NATS_… settings to log in with, of which none is set",
+            Self::Password(..) => "FRESHLINE_NATS_USER and FRESHLINE_NATS_PASSWORD",
+            Self::Token(_) => "FRESHLINE_NATS_TOKEN",
+            Self::Nkey(_) => "FRESHLINE_NATS_NKEY",
+            Self::Credentials(_) => "FRESHLINE_NATS_CREDENTIALS",
+        }
+    }
 }
 
 impl NatsSettings {
@@ -120,7 +135,7 @@ impl NatsSettings {
             std::future::ready(())
         });
         let connected = options.connect(&self.url[..]).await;
-        let client = connected.map_err(|cause| NatsRefusal::Connect { url: self.url.join(","), cause })?;
+        let client = connected.map_err(|cause| NatsRefusal::of(self.url.join(","), self.login.settings(), cause))?;
         Ok(Connection { client, lost })
     }
 
@@ -155,53 +170,6 @@ pub struct Connection {
     pub client: Client,
     /// Cancelled when the connection is lost for the first time.
     pub lost: CancellationToken,
-}
-
-/// Why there is no connection to NATS.
-#[derive(Debug, thiserror::Error)]
-pub enum NatsRefusal {
-    /// The file cannot be read, or holds no credentials.
-    #[error("{} cannot be used to log in to NATS", path.display())]
-    Credentials {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// No server let us in.
-    #[error("no connection to NATS at {url}")]
-    Connect {
-        /// Where it was tried.
-        url: String,
-        /// Why.
-        #[source]
-        cause: async_nats::ConnectError,
-    },
-}
-
-impl Classified for NatsRefusal {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Credentials { .. } => Kind::Permanent,
-            Self::Connect { cause, .. } => match cause.kind() {
-                ConnectErrorKind::ServerParse | ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                    Kind::Permanent
-                }
-                _ => Kind::Transient,
-            },
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        match self {
-            Self::Credentials { .. } => Some("write the path of a credentials file into FRESHLINE_NATS_CREDENTIALS".to_owned()),
-            Self::Connect { .. } => Some(
-                "check FRESHLINE_NATS_URL, that a server with JetStream listens there, and the FRESHLINE_NATS_… settings to log in with"
-                    .to_owned(),
-            ),
-        }
-    }
 }
 
 /// The header that carries the key of a message's row, as JSON.

@@ -21,6 +21,7 @@ pub(super) const ALL: &[&str] = &[
     "KAFKA_BROKERS",
     "KAFKA_CA_FILE",
     "KAFKA_CERTIFICATE_FILE",
+    "KAFKA_CONNECT_URL",
     "KAFKA_DECIMALS",
     "KAFKA_GROUP",
     "KAFKA_KEY_FILE",

@@ -34,6 +34,11 @@ pub const SLOT: Setting<String> =
     Setting::namespace("SLOT", "The replication slot that changes are read from. Made if it is not there; one per cache.")
         .or("freshline");
 
+/// Where the relay reads from.
+pub const RELAY_SLOT: Setting<String> =
+    Setting::namespace("RELAY_SLOT", "The replication slot that the relay reads from. Made if it is not there; one per broker.")
+        .or("freshline_relay");
+
 /// What a busy primary writes in some minutes.
 pub const SLOT_WARN: Setting<u64> = Setting::count(
     "SLOT_WARN_BYTES",

@@ -19,6 +19,15 @@ pub struct Finding {
     pub remedy: String,
 }
 
+/// Who is to follow the stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Follower<'a> {
+    /// As which role; `None` for that of the connection.
+    pub role: Option<&'a str>,
+    /// Whether it reads the slot. Who reads from a broker needs neither a slot nor the right to replicate.
+    pub has_slot: bool,
+}
+
 #[derive(sqlx::FromRow)]
 struct Facts {
     version: i32,
@@ -56,25 +65,29 @@ const FACTS: &str = "
            (select string_agg(prrelid::regclass::text, ', ') from pg_publication_rel r join pg_publication p on p.oid = prpubid
             where pubname = $2 and to_jsonb(r)->>'prqual' is not null) as filtered";
 
-/// Asks the server that `connection` leads to, under the deadline for answers, whether `role` can stream; `None` for the role of the
-/// connection.
+/// Asks the server that `connection` leads to, under the deadline for answers, whether `follower` can have its changes.
 pub async fn preflight(
     connection: &mut PgConnection,
     settings: &StreamSettings,
-    role: Option<&str>,
+    follower: Follower<'_>,
 ) -> Result<Vec<Finding>, ReplicationError> {
     const DOING: &str = "checking its settings";
-    let asked = sqlx::query_as(FACTS).bind(settings.slot.as_str()).bind(&settings.publication).bind(role).fetch_one(connection);
+    let asked =
+        sqlx::query_as(FACTS).bind(settings.slot.as_str()).bind(&settings.publication).bind(follower.role).fetch_one(connection);
     let facts: Facts = tokio::time::timeout(settings.answer_deadline, asked)
         .await
         .map_err(|_| ReplicationError::Late { doing: DOING, deadline: settings.answer_deadline })?
         .map_err(|source| ReplicationError::Sql { doing: DOING, source: Arc::new(source) })?;
-    Ok(findings(&facts, settings))
+    Ok(findings(&facts, settings, follower.has_slot))
 }
 
-fn findings(facts: &Facts, settings: &StreamSettings) -> Vec<Finding> {
-    let name = settings.server.get_application_name().unwrap_or("freshline");
-    [server(facts), rights(facts), room(facts), publication(facts, &settings.publication), synchronous(facts, name)].concat()
+fn findings(facts: &Facts, settings: &StreamSettings, has_slot: bool) -> Vec<Finding> {
+    let mut findings = [server(facts), publication(facts, &settings.publication)].concat();
+    if has_slot {
+        let name = settings.server.get_application_name().unwrap_or("freshline");
+        findings.extend([rights(facts), room(facts), synchronous(facts, name)].concat());
+    }
+    findings
 }
 
 fn server(facts: &Facts) -> Vec<Finding> {

@@ -1,12 +1,14 @@
 //! The cache: whether it is open, of the right history, and fresh; and who works on it.
 
 use freshline::{
+    broker::SourceConfig,
     coherence::{Control, Link},
     registry::{self, Process, Role},
 };
 
 use super::Finding;
 use crate::{
+    broker::kafka::ROUTED,
     paint,
     servers::{Servers, Trouble},
     status::controls,
@@ -25,6 +27,7 @@ pub async fn look(servers: &Servers) -> Result<Vec<Finding>, Trouble> {
     findings.extend(fresh(servers, &open, &link));
     findings.extend(history(servers, &open).await);
     findings.push(workers(&processes));
+    findings.extend(other_source(servers.config.source.name(), &processes));
     Ok(findings)
 }
 
@@ -54,7 +57,14 @@ fn fresh(servers: &Servers, open: &[&Control], link: &Link) -> Option<Finding> {
     }
     let says = if oldest.as_micros() == 0 { "nothing is proven yet".to_owned() } else { says };
     let says = format!("{says}, beyond the bound of {} ms: values are served while they are younger than that", bound.as_millis());
-    Some(Finding::problem("freshness", says, "see why the invalidator does not keep up: its log, freshline status"))
+    Some(match &servers.config.source {
+        // It cannot be otherwise, and the layout has been told.
+        SourceConfig::Kafka(kafka) if kafka.topics.len() > 1 => Finding::note("freshness", says, ROUTED),
+        SourceConfig::Kafka(_) if oldest.as_micros() == 0 => {
+            Finding::problem("freshness", format!("{says}; no marker has come back to every partition"), ROUTED)
+        }
+        _ => Finding::problem("freshness", says, "see why the invalidator does not keep up: its log, freshline status"),
+    })
 }
 
 /// Whether the cache follows the Postgres that is asked here. Where Postgres is away, its own part says so.
@@ -70,6 +80,13 @@ async fn history(servers: &Servers, open: &[&Control]) -> Option<Finding> {
     let remedy =
         "name the same primary in FRESHLINE_DATABASE_URL everywhere; after a crash or promotion the invalidator opens anew";
     Some(Finding::problem("history", says, remedy))
+}
+
+/// Whether the invalidator was told another source than this command.
+fn other_source(ours: &str, processes: &[Process]) -> Option<Finding> {
+    let theirs = processes.iter().filter_map(|process| process.source.as_deref()).find(|theirs| !theirs.starts_with(ours))?;
+    let says = format!("FRESHLINE_SOURCE is {ours} here, and an invalidator reads from {theirs}");
+    Some(Finding::problem("source", says, "give this command the same FRESHLINE_… variables as the invalidator"))
 }
 
 fn workers(processes: &[Process]) -> Finding {

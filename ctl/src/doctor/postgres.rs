@@ -1,16 +1,17 @@
 //! The primary: what the invalidator checks before it starts, and what fills a disk or loses changes later.
 
 use freshline::{
+    broker::SourceConfig,
     check::{self, Problem},
     dead_letters,
-    replication::{HeldBack, held_back},
+    replication::{Follower, HeldBack, held_back},
 };
 use sqlx::PgConnection;
 
 use super::Finding;
 use crate::{
     paint,
-    servers::{Servers, Trouble},
+    servers::{RELAY, Servers, Trouble},
 };
 
 /// The role that the migrations make for the invalidator.
@@ -40,7 +41,8 @@ async fn stream(servers: &Servers, connection: &mut PgConnection) -> Result<Vec<
     let has_role: bool = servers.asked(sqlx::query_scalar(exists).bind(INVALIDATOR).fetch_one(&mut *connection)).await?;
     // Under its own role where there is one; else under that which looks.
     let role = has_role.then_some(INVALIDATOR);
-    let problems = check::problems(connection, &servers.stream()?, &servers.rules, role).await;
+    let follower = Follower { role, has_slot: servers.own_slot().is_some() };
+    let problems = check::problems(connection, &servers.stream()?, &servers.rules, follower).await;
     let address = servers.config.database_url.to_string();
     let problems = problems.map_err(|source| Trouble::Check { address, source })?;
     if problems.is_empty() {
@@ -89,22 +91,46 @@ async fn triggers(servers: &Servers, connection: &mut PgConnection) -> Result<Fi
 
 /// What the slots hold back: ours has to be read, and none may fill the disk.
 fn slots(servers: &Servers, slots: &[HeldBack]) -> Vec<Finding> {
-    let own = &servers.config.slot;
-    let mut findings: Vec<Finding> = slots.iter().flat_map(|slot| one_slot(slot, slot.slot == *own)).collect();
-    if !slots.iter().any(|slot| slot.slot == *own) {
-        let says = format!("there is no slot {own} yet: the invalidator makes it when it first starts");
-        findings.push(Finding::note("slot", says, "start the invalidator; or name its slot in FRESHLINE_SLOT"));
+    let own = servers.own_slot();
+    // Topics may be the relay's as well: its slot is ours where it is there.
+    let ours = own.unwrap_or((&servers.config.relay_slot, RELAY));
+    let reader = |slot: &HeldBack| (slot.slot == ours.0).then_some(ours.1);
+    let mut findings: Vec<Finding> = slots.iter().flat_map(|slot| one_slot(slot, reader(slot))).collect();
+    match own {
+        Some((own, reader)) if !slots.iter().any(|slot| slot.slot == own) => {
+            let variable =
+                if matches!(servers.config.source, SourceConfig::Postgres) { "FRESHLINE_SLOT" } else { "FRESHLINE_RELAY_SLOT" };
+            let says = format!("there is no slot {own} yet: {reader} makes it when it first starts");
+            findings.push(Finding::note("slot", says, format!("start {reader}; or name its slot in {variable}")));
+        }
+        Some(_) => {}
+        None => findings.extend(feeding(servers, slots)),
     }
     findings
 }
 
-fn one_slot(slot: &HeldBack, is_own: bool) -> Option<Finding> {
+/// Under Kafka the connector's slot is known by nothing but its database and that it is read.
+fn feeding(servers: &Servers, slots: &[HeldBack]) -> Option<Finding> {
+    let database = servers.config.database_url.connect_options();
+    let is_ours = |slot: &&HeldBack| slot.database.is_some() && slot.database.as_deref() == database.get_database();
+    let read: Vec<&HeldBack> = slots.iter().filter(is_ours).filter(|slot| slot.active_pid.is_some()).collect();
+    if read.is_empty() {
+        let says = "nobody reads a slot of this database: nothing comes to the topics";
+        return Some(Finding::problem("slot", says, "start the Debezium connector, or freshline-relay"));
+    }
+    let told: Vec<String> =
+        read.iter().map(|slot| format!("{} holds back {}", slot.slot, paint::bytes(slot.retained_bytes))).collect();
+    Some(Finding::ok("slot", format!("read for the topics, by all appearances: {}", told.join(", "))))
+}
+
+/// A slot, and which process of ours reads it, if one does.
+fn one_slot(slot: &HeldBack, reader: Option<&str>) -> Option<Finding> {
     let (name, held) = (&slot.slot, paint::bytes(slot.retained_bytes));
     let drop = format!("select pg_drop_replication_slot('{name}')");
     match slot.wal_status.as_deref() {
         Some("lost") => {
             let says = format!("slot {name} has lost its place in the log");
-            let remedy = format!("raise max_slot_wal_keep_size; the invalidator makes its own slot anew, any other: {drop}");
+            let remedy = format!("raise max_slot_wal_keep_size; what reads a slot of ours makes it anew, any other: {drop}");
             return Some(Finding::problem("slot", says, remedy));
         }
         Some("unreserved") => {
@@ -114,9 +140,9 @@ fn one_slot(slot: &HeldBack, is_own: bool) -> Option<Finding> {
         _ => {}
     }
     match slot.active_pid {
-        None if is_own => {
+        None if let Some(reader) = reader => {
             let says = format!("nobody reads from slot {name}: it holds back {held}, and more with each write");
-            Some(Finding::problem("slot", says, format!("start the invalidator; or, if it is never to run again, {drop}")))
+            Some(Finding::problem("slot", says, format!("start {reader}; or, if it is never to run again, {drop}")))
         }
         _ if slot.retained_bytes > HELD_BYTES_MAX => {
             let who = slot.active_pid.map_or_else(|| "nobody reads it".to_owned(), |pid| format!("read by process {pid}"));
@@ -127,7 +153,7 @@ fn one_slot(slot: &HeldBack, is_own: bool) -> Option<Finding> {
             let says = format!("nobody reads from slot {name}, which is not ours: it holds back {held}");
             Some(Finding::note("slot", says, format!("if nobody needs it, {drop}")))
         }
-        Some(pid) => is_own.then(|| Finding::ok("slot", format!("{name} is read by process {pid}, and holds back {held}"))),
+        Some(pid) => reader.map(|_| Finding::ok("slot", format!("{name} is read by process {pid}, and holds back {held}"))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The roles that the migrations make, and whether each may do what its process does and no more.
 
+use freshline::broker::SourceConfig;
 use sqlx::PgConnection;
 
 use super::{Finding, postgres::INVALIDATOR};
@@ -80,6 +81,14 @@ fn rights(servers: &Servers, role: &'static str) -> Vec<Right> {
         ),
     ];
     if role == INVALIDATOR {
+        if matches!(servers.config.source, SourceConfig::Kafka(_)) {
+            let emit = "pg_logical_emit_message(boolean, text, text)";
+            rights.push(right(
+                "write markers into the log".to_owned(),
+                format!("select has_function_privilege('{role}', '{emit}', 'execute')"),
+                format!("grant execute on function {emit} to {role}"),
+            ));
+        }
         rights.extend(["select", "insert", "update"].map(|may| on_table("freshline.dead_letters", may)));
         return rights;
     }

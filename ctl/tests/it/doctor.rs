@@ -3,27 +3,10 @@
 use freshline::dead_letters::{DeadLetters, Letter};
 use stage::{Login, Stage};
 
-use crate::house::{House, Ran, ended, launch, run};
-
-/// The findings of a level, each as `check: says; remedy`.
-fn findings(ran: &Ran, level: &str) -> Vec<String> {
-    let parts = ran.json();
-    let all = parts.as_array().expect("parts").iter().flat_map(|part| part["findings"].as_array().expect("findings").clone());
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    all.filter(|finding| finding["level"] == level)
-        .map(|finding| format!("{}: {}; {}", text(&finding["check"]), text(&finding["says"]), text(&finding["remedy"])))
-        .collect()
-}
+use crate::house::{House, Ran, assert_found, ended, findings, launch, run};
 
 async fn doctor(stage: &Stage) -> Ran {
     run(stage, &["doctor", "--json"]).await
-}
-
-#[track_caller]
-fn assert_found(ran: &Ran, level: &str, said: &[&str]) {
-    let found = findings(ran, level);
-    let is_found = found.iter().any(|finding| said.iter().all(|said| finding.contains(said)));
-    assert!(is_found, "no {level} says {said:?}:\n{}", found.join("\n"));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use stage::{Launch, Login, Process, Stage, WAIT_MAX};
 pub struct House {
     pub stage: Stage,
     pub invalidator: Process,
+    source: Vec<(&'static str, String)>,
 }
 
 /// What a run of the command came to.
@@ -36,12 +37,21 @@ impl House {
     /// On this stage, once the cache is open.
     pub async fn on(stage: Stage) -> Self {
         stage.sql(&format!("insert into products (id, sku, name, category, price) values ('{ID}', 'A', 'a', 'audio', 1)")).await;
-        let invalidator = Process::start(
-            stage.launch("freshline-invalidator", Login::Invalidator).variable("FRESHLINE_INVALIDATOR_ADDRESS", "127.0.0.1:0"),
-        );
-        let house = Self { stage, invalidator: invalidator.expect("the invalidator starts") };
+        Self::by(stage, &[]).await
+    }
+
+    /// On this stage, with an invalidator that is told where changes come from, as the command will be.
+    pub async fn by(stage: Stage, source: &[(&'static str, String)]) -> Self {
+        let launch = stage.launch("freshline-invalidator", Login::Invalidator).variables(source.iter().cloned());
+        let invalidator = Process::start(launch.variable("FRESHLINE_INVALIDATOR_ADDRESS", "127.0.0.1:0"));
+        let house = Self { stage, invalidator: invalidator.expect("the invalidator starts"), source: source.to_vec() };
         house.drained().await;
         house
+    }
+
+    /// Runs the command, told where changes come from.
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
+        ended(launch(&self.stage, arguments).variables(self.source.iter().cloned())).await
     }
 
     /// The key of the one product.
@@ -101,4 +111,22 @@ pub async fn run(stage: &Stage, arguments: &[&str]) -> Ran {
 /// `status --json`.
 pub async fn status(stage: &Stage) -> Ran {
     run(stage, &["status", "--json"]).await
+}
+
+/// The findings of a level, each as `check: says; remedy`.
+pub fn findings(ran: &Ran, level: &str) -> Vec<String> {
+    let parts = ran.json();
+    let all = parts.as_array().expect("parts").iter().flat_map(|part| part["findings"].as_array().expect("findings").clone());
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    all.filter(|finding| finding["level"] == level)
+        .map(|finding| format!("{}: {}; {}", text(&finding["check"]), text(&finding["says"]), text(&finding["remedy"])))
+        .collect()
+}
+
+/// That some finding of this level says all of this.
+#[track_caller]
+pub fn assert_found(ran: &Ran, level: &str, said: &[&str]) {
+    let found = findings(ran, level);
+    let is_found = found.iter().any(|finding| said.iter().all(|said| finding.contains(said)));
+    assert!(is_found, "no {level} says {said:?}:\n{}", found.join("\n"));
 }

@@ -4,6 +4,8 @@ mod dead_letters;
 mod doctor;
 mod explain;
 mod house;
+mod kafka;
+mod nats;
 mod plain;
 mod status;
 mod watch;

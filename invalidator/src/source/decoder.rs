@@ -8,13 +8,11 @@ use freshline::{
     envelope::{
         Envelope, Heartbeat, Notes, Now, Numerics, Operation, Origin, Partial, Poison, Reason, Record, Relations, Sequence, decode,
     },
+    primary::{Look, PrimaryError},
     rules::TableName,
 };
 
-use crate::{
-    plan::DDL_PREFIX,
-    source::turn::{Look, Turn, TurnError},
-};
+use crate::{plan::DDL_PREFIX, source::turn::Turn};
 
 /// The tables are read anew for what does not fit them at most so often: a backlog may be older than they are.
 const RELOADED_EVERY: Duration = Duration::from_secs(1);
@@ -66,7 +64,7 @@ impl Decoder {
         self.loaded.elapsed() >= RELOADED_EVERY
     }
 
-    async fn renew(&mut self, turn: &mut Turn) -> Result<(), TurnError> {
+    async fn renew(&mut self, turn: &mut Turn) -> Result<(), PrimaryError> {
         self.relations.renew(turn.relations().await?);
         (self.loaded, self.is_stale) = (Instant::now(), false);
         Ok(())
@@ -75,14 +73,14 @@ impl Decoder {
     /// Takes one message, key and value, and adds its events. Where it does not fit the tables, they are read anew.
     ///
     /// # Errors
-    /// [`TurnError`]: the turn is lost. Within, [`Poison`], of which no event was added: see [`Decoder::poisoned`].
+    /// [`PrimaryError`]: the turn is lost. Within, [`Poison`], of which no event was added: see [`Decoder::poisoned`].
     pub async fn take(
         &mut self,
         turn: &mut Turn,
         message: (Option<&[u8]>, Option<&[u8]>),
         (look, now): (&Look, Now),
         events: &mut Vec<Event>,
-    ) -> Result<Result<Taken, Poison>, TurnError> {
+    ) -> Result<Result<Taken, Poison>, PrimaryError> {
         if self.is_stale && self.may_renew() {
             self.renew(turn).await?;
         }
@@ -126,14 +124,14 @@ impl Decoder {
     /// removed, or everything was given up, when it came first.
     ///
     /// # Errors
-    /// [`TurnError`]: the turn is lost. Within, why it cannot be used now either; no event was added.
+    /// [`PrimaryError`]: the turn is lost. Within, why it cannot be used now either; no event was added.
     pub async fn again(
         &mut self,
         turn: &mut Turn,
         raw: &[u8],
         (look, now): (&Look, Now),
         events: &mut Vec<Event>,
-    ) -> Result<Result<(), String>, TurnError> {
+    ) -> Result<Result<(), String>, PrimaryError> {
         let mut own = Vec::new();
         if let Err(poison) = self.take(turn, (None, Some(raw)), (look, now), &mut own).await? {
             return Ok(Err(poison.to_string()));

@@ -6,15 +6,13 @@ use freshline::{
     change::Event,
     dead_letters::{Asked, DeadLetterError, DeadLetters, Letter},
     envelope::{Now, Poison},
+    primary::{Look, PrimaryError},
 };
 use sqlx::postgres::PgConnectOptions;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::{
-    decoder::Decoder,
-    turn::{Look, Turn, TurnError},
-};
+use super::{decoder::Decoder, turn::Turn};
 
 /// How often it is looked whether somebody asks for another attempt.
 const LOOKED_EVERY: Duration = Duration::from_secs(2);
@@ -52,7 +50,7 @@ impl Letters {
     }
 
     /// Tries them again, and adds the events of those that can be used now. The decoder is outside of any transaction.
-    pub async fn try_again<E: From<TurnError> + From<DeadLetterError>>(
+    pub async fn try_again<E: From<PrimaryError> + From<DeadLetterError>>(
         &self,
         asked: &[Asked],
         (decoder, turn): (&mut Decoder, &mut Turn),

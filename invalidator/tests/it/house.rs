@@ -216,3 +216,15 @@ pub fn launch(stage: &Stage) -> Launch {
         ("FRESHLINE_LOG", "info,freshline=debug"),
     ])
 }
+
+/// What a process says at `/metrics`.
+pub async fn metrics(process: &Process) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let lines = process.lines();
+    let address = lines.iter().find_map(|line| line.split("readiness at http://").nth(1)).expect("an address").trim().to_owned();
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").await.expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}

@@ -2,7 +2,7 @@
 
 use freshline::coherence::{CacheKey, Fill, Proof, Refusal, Tag};
 
-use crate::house::House;
+use crate::house::{House, metrics};
 
 const INSERT: &str = "insert into products (id, sku, name, category, price) values ('0192d3a0-0000-7000-8000-00000000000";
 
@@ -58,18 +58,6 @@ async fn a_moved_row_leaves_both_pages() {
     }
 }
 
-/// What `/metrics` says.
-async fn metrics(house: &House) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let lines = house.invalidator.lines();
-    let address = lines.iter().find_map(|line| line.split("readiness at http://").nth(1)).expect("an address").trim().to_owned();
-    let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").await.expect("asked");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer");
-    answer
-}
-
 #[tokio::test]
 async fn what_was_done_is_counted() {
     let house = with_products().await;
@@ -77,7 +65,7 @@ async fn what_was_done_is_counted() {
     house.stage.sql("update products set price = 12.50 where sku = 'sku-1'").await;
     house.stage.sql("truncate products").await;
     house.drained().await;
-    let metrics = metrics(&house).await;
+    let metrics = metrics(&house.invalidator).await;
     let counted = |line: &str| {
         let value = metrics.lines().find_map(|told| told.strip_prefix(line)?.trim().parse::<f64>().ok());
         assert!(value.is_some_and(|value| value >= 1.0), "{line} is {value:?} in {metrics}");

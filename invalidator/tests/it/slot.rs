@@ -1,8 +1,15 @@
-//! A slot that holds back too much is warned of, and dropped where that is asked for; the cache comes back by itself.
+//! A slot that holds back too much is told and warned of, and dropped where that is asked for; one that lost its place is made anew.
+//! Either way the cache comes back by itself, under another generation. The same for the relay's slot.
 
-use stage::{Login, Process, Stage};
+use stage::{
+    Login, Process, Stage,
+    servers::{Home, Nats, NatsOptions},
+};
 
-use crate::house::{House, launch};
+use crate::house::{House, launch, metrics};
+
+/// What is warned of, and what is dropped.
+const LIMITS: [(&str, &str); 2] = [("FRESHLINE_SLOT_WARN_BYTES", "1048576"), ("FRESHLINE_SLOT_DROP_BYTES", "33554432")];
 
 /// Writes so many bytes of log that nobody caches.
 async fn write_log(stage: &Stage, bytes: u32) {
@@ -14,13 +21,41 @@ async fn write_log(stage: &Stage, bytes: u32) {
         .await;
 }
 
+/// A number that a process tells.
+async fn gauge(process: &Process, name: &str) -> f64 {
+    let told = metrics(process).await;
+    let value = told.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {told}"))
+}
+
+/// Writes until this slot, which nobody reads, has lost its place.
+async fn lose(stage: &Stage, slot: &str) {
+    stage.postgres().set("max_slot_wal_keep_size", "1").await.expect("a limit, in MB");
+    let is_lost = format!("select coalesce(max(wal_status), '') = 'lost' from pg_replication_slots where slot_name = '{slot}'");
+    stage
+        .until("the slot is lost", async || {
+            stage.sql("select pg_logical_emit_message(false, '', repeat('x', 2000000)); select pg_switch_wal()").await;
+            stage.sql("checkpoint").await;
+            stage.value::<bool>(&is_lost).await
+        })
+        .await;
+    stage.postgres().set("max_slot_wal_keep_size", "-1").await.expect("no limit");
+}
+
+/// Waits until the cache is open under another generation, and a change comes through.
+async fn opened_anew(house: &House, before: freshline::coherence::Generation) {
+    let is_anew = async || house.control().await.is_some_and(|control| control.generation != before && control.at.as_micros() > 0);
+    house.stage.until("a new generation", is_anew).await;
+    house.stage.sql("update products set price = price + 1").await;
+    house.drained().await;
+}
+
 #[tokio::test]
 async fn what_the_slot_holds_back_is_told_and_beyond_the_limit_the_slot_is_dropped_and_the_cache_comes_back() {
     let stage = Stage::own().await;
     let mut house = House::on(stage).await;
     house.invalidator.stop(stage::WAIT_MAX).await.expect("it ends");
-    let limits = [("FRESHLINE_SLOT_WARN_BYTES", "1048576"), ("FRESHLINE_SLOT_DROP_BYTES", "33554432")];
-    house.invalidator = Process::start(launch(&house.stage).variables(limits)).expect("it starts");
+    house.invalidator = Process::start(launch(&house.stage).variables(LIMITS)).expect("it starts");
     house.invalidator.line("the change stream begins").await;
     house.drained().await;
     let before = house.opened().await;
@@ -31,6 +66,9 @@ async fn what_the_slot_holds_back_is_told_and_beyond_the_limit_the_slot_is_dropp
     write_log(&house.stage, 40_000_000).await;
     house.invalidator.line("for this warning").await;
     house.invalidator.line("it was dropped on purpose").await;
+    assert!(gauge(&house.invalidator, "freshline_slot_retained_bytes").await >= 33_554_432.0);
+    assert!(gauge(&house.invalidator, "freshline_slot_unacknowledged_bytes").await >= 33_554_432.0);
+    assert!(gauge(&house.invalidator, "freshline_slots_dropped_total").await >= 1.0);
     write_log(&house.stage, 1_000_000).await;
     let retained = format!(
         "select coalesce(max(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), restart_lsn)), 0)::int8 from pg_replication_slots where slot_name = '{}'",
@@ -66,4 +104,53 @@ async fn without_a_limit_the_slot_is_warned_of_and_kept() {
         })
         .await;
     assert!(!invalidator.lines().iter().any(|line| line.contains("dropped on purpose")), "{}", invalidator.tail());
+}
+
+#[tokio::test]
+async fn a_slot_that_lost_its_place_is_made_anew() {
+    let mut house = House::on(Stage::own().await).await;
+    let before = house.opened().await.generation;
+    house.invalidator.kill().await.expect("it is killed");
+    lose(&house.stage, house.stage.name()).await;
+    house.invalidator.restart().await.expect("it starts again");
+    opened_anew(&house, before).await;
+}
+
+/// A house whose changes come through a relay that has these limits, and a NATS of its own.
+async fn relayed() -> (House, Process, Nats) {
+    let (stage, home) = (Stage::own().await, Home::scratch().expect("a scratch directory"));
+    let nats = Nats::start(home, NatsOptions::default()).await.expect("NATS starts");
+    let broker = [("FRESHLINE_NATS_URL", nats.server()), ("FRESHLINE_SOURCE", "nats".to_owned())];
+    let relay = stage.launch("freshline-relay", Login::Invalidator).variables(LIMITS).variables(broker.clone());
+    let relay = relay.variables([("FRESHLINE_RELAY_ADDRESS", "127.0.0.1:0"), ("FRESHLINE_RELAY_SLOT", RELAY_SLOT)]);
+    let mut relay = Process::start(relay).expect("the relay starts");
+    relay.line("publishing what Postgres changes").await;
+    let by_nats = launch(&stage).variables(broker);
+    (House::with(stage, by_nats).await, relay, nats)
+}
+
+const RELAY_SLOT: &str = "relay";
+
+#[tokio::test]
+async fn the_slot_of_a_relay_whose_nats_hangs_is_dropped_at_its_limit_and_the_cache_comes_back() {
+    let (house, mut relay, nats) = relayed().await;
+    let before = house.opened().await.generation;
+    nats.pause().await.expect("paused");
+    house.stage.sql("insert into products (sku, name, category, price) values ('A', 'a', 'c', 1)").await;
+    write_log(&house.stage, 40_000_000).await;
+    relay.line("for this warning").await;
+    relay.line("it was dropped on purpose").await;
+    assert!(gauge(&relay, "freshline_slot_retained_bytes").await >= 33_554_432.0);
+    nats.resume().await.expect("resumed");
+    opened_anew(&house, before).await;
+}
+
+#[tokio::test]
+async fn the_slot_of_a_relay_that_lost_its_place_is_made_anew_and_nats_is_told_of_the_hole() {
+    let (house, mut relay, _nats) = relayed().await;
+    let before = house.opened().await.generation;
+    relay.kill().await.expect("it is killed");
+    lose(&house.stage, RELAY_SLOT).await;
+    relay.restart().await.expect("it starts again");
+    opened_anew(&house, before).await;
 }

@@ -125,6 +125,7 @@ impl Kafka {
     /// # Errors
     /// [`KafkaRefused`].
     pub async fn connect(to: &ToKafka) -> Result<(Self, Option<Last>), KafkaRefused> {
+        to.address.greet().await?;
         let context = Context::default();
         let topic = Topic::ready(to, &context).await?;
         let Tail { ends, last } = Tail::read(to, topic.partitions, &context).await?;

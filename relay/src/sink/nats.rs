@@ -47,9 +47,9 @@ pub struct Nats {
     lost: CancellationToken,
     /// The stream's last message, as far as we have asked for.
     last_id: Option<String>,
-    /// The nonce of the last hole, if there was one. All that follows a hole bears it: what had been stored before, and comes again, is
-    /// no duplicate, which the server would not store, and whose successor it would then refuse.
-    since_hole: Option<String>,
+    /// What the stream's last hole has in its id; all that follows it has the same. What is sent after a hole may have been stored
+    /// before: taken for a duplicate it would not be the stream's last message, and the next one be refused.
+    nonce: Option<String>,
 }
 
 /// Why messages cannot be published.
@@ -111,8 +111,8 @@ impl Nats {
         let last = last_message(&stream).await?;
         let last_id = last.as_ref().and_then(|message| header(&message.headers, NATS_MESSAGE_ID.as_ref()));
         let last = last.map(|message| Last::of(last_id.as_deref(), Some(&message.payload)));
-        let since_hole = last_id.as_deref().and_then(nonce_of).map(str::to_owned);
-        Ok((Self { context, settings: settings.clone(), client, lost, last_id, since_hole }, last))
+        let nonce = last_id.as_deref().and_then(|id| id.splitn(4, ':').nth(3)).map(str::to_owned);
+        Ok((Self { context, settings: settings.clone(), client, lost, last_id, nonce }, last))
     }
 
     /// The longest value that the server takes.
@@ -131,8 +131,8 @@ impl Nats {
     /// [`NatsError::Publish`].
     pub async fn publish(&mut self, letter: Letter) -> Result<Stored, NatsError> {
         let mut headers = HeaderMap::new();
-        self.since_hole = letter.nonce.map(|nonce| nonce.to_string()).or(self.since_hole.take());
-        let id = match &self.since_hole {
+        self.nonce = letter.nonce.map(|nonce| nonce.to_string()).or(self.nonce.take());
+        let id = match &self.nonce {
             Some(nonce) => format!("{}:{nonce}", letter.id),
             None => letter.id.to_string(),
         };
@@ -154,7 +154,7 @@ impl Nats {
 async fn stream(context: &Context, settings: &NatsSettings, max_age: Duration) -> Result<Stream, NatsError> {
     match context.get_stream(&settings.stream).await {
         Ok(stream) => {
-            let faults = faults(&stream.cached_info().config, settings);
+            let faults = settings.faults(&stream.cached_info().config);
             if faults.is_empty() { Ok(stream) } else { Err(NatsError::Unfit { stream: settings.stream.clone(), faults }) }
         }
         Err(error) if is_missing(&error) => {
@@ -186,32 +186,6 @@ fn wanted(settings: &NatsSettings, max_age: Duration) -> Config {
     }
 }
 
-/// What would lose changes that nobody has read, without a gap that shows at its beginning.
-fn faults(config: &Config, settings: &NatsSettings) -> Vec<String> {
-    let subjects = settings.subject(">");
-    let checks = [
-        (config.storage != StorageType::File, "its storage has to be file: memory is lost with the server".to_owned()),
-        (
-            config.retention != RetentionPolicy::Limits,
-            "its retention has to be limits: under others a message goes when some consumer has seen it".to_owned(),
-        ),
-        (
-            config.max_messages_per_subject > 0,
-            "it must not limit the messages of a subject: older changes of a busy table would go unnoticed".to_owned(),
-        ),
-        (config.discard != DiscardPolicy::Old, "its discard has to be old: new refuses changes when it is full".to_owned()),
-        (!config.subjects.contains(&subjects), format!("its subjects have to contain {subjects}")),
-        (config.no_ack, "it has to acknowledge what it stores".to_owned()),
-        (config.sealed, "it must not be sealed".to_owned()),
-        (config.mirror.is_some() || config.sources.is_some(), "it must not be fed by another stream".to_owned()),
-        (
-            config.max_age > Duration::ZERO && config.max_age < Duration::from_secs(600),
-            "its max age has to be 10 minutes at least: what the invalidator has not read by then is lost".to_owned(),
-        ),
-    ];
-    checks.into_iter().filter_map(|(is_wrong, fault)| is_wrong.then_some(fault)).collect()
-}
-
 /// The last message of the stream, if that has ever had one and has it still.
 async fn last_message(stream: &Stream) -> Result<Option<StreamMessage>, NatsError> {
     let state = &stream.cached_info().state;
@@ -230,11 +204,6 @@ async fn last_message(stream: &Stream) -> Result<Option<StreamMessage>, NatsErro
 
 fn is_gone(error: &RawMessageError) -> bool {
     matches!(error.kind(), jetstream::stream::LastRawMessageErrorKind::NoMessageFound)
-}
-
-/// What follows the place in an id.
-fn nonce_of(id: &str) -> Option<&str> {
-    id.splitn(4, ':').nth(3)
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -26,6 +26,8 @@ pub enum Missing {
     Java,
     /// Maven, which fetches Kafka and Debezium.
     Maven,
+    /// The command `openssl`, which makes certificates for tests.
+    OpenSsl,
     /// What librdkafka is built with.
     BuildTools,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Missing {
             Self::Pip => "pip for Python 3, which fetches nats-server,".to_owned(),
             Self::Java => format!("Java {} or newer, for Kafka and Debezium,", find::JAVA_MAJOR_MIN),
             Self::Maven => "Maven (mvn), which fetches Kafka and Debezium,".to_owned(),
+            Self::OpenSsl => "The command openssl, which makes certificates for tests,".to_owned(),
             Self::BuildTools => "A C compiler with make, pkg-config, OpenSSL and zlib, for the Kafka client,".to_owned(),
         };
         let package = self.package();
@@ -103,6 +106,7 @@ impl Missing {
             Self::Pip => runs("python3", &["-m", "pip", "--version"]),
             Self::Java => find::java().is_some(),
             Self::Maven => runs("mvn", &["--version"]),
+            Self::OpenSsl => runs("openssl", &["version"]),
             Self::BuildTools => {
                 runs("cc", &["--version"]) && runs("make", &["--version"]) && runs("pkg-config", &["--exists", "openssl", "zlib"])
             }
@@ -117,6 +121,7 @@ impl Missing {
             Self::Pip => "python3-pip",
             Self::Java => "default-jre-headless",
             Self::Maven => "maven",
+            Self::OpenSsl => "openssl",
             Self::BuildTools => "build-essential libssl-dev pkg-config zlib1g-dev",
         }
     }

@@ -4,6 +4,7 @@
 //! retention by a client; they are made with one partition where one writes to a topic that is not there.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::sync::OnceCell;
 use super::daemon::{Daemon, Look, Recipe};
 use super::java::{self, Java};
 use super::password::Passwords;
-use super::{Home, port};
+use super::{Certificate, Home, port};
 use crate::running::{Orphaned, Running};
 
 /// How long it may take to be ready. One that was killed comes back only when its old registration has expired.
@@ -42,11 +43,10 @@ const HEAP_MIB: u32 = 256;
 pub(super) const MESSAGE_MAX_BYTES: u32 = 16 << 20;
 
 /// What all our servers have in common: one node, so one copy of everything, and no waiting for others.
-const SETTINGS: [(&str, &str); 22] = [
+const SETTINGS: [(&str, &str); 21] = [
     ("process.roles", "broker,controller"),
     ("node.id", "1"),
     ("controller.listener.names", "CONTROLLER"),
-    ("inter.broker.listener.name", "CLIENT"),
     ("num.partitions", "1"),
     ("default.replication.factor", "1"),
     ("min.insync.replicas", "1"),
@@ -78,8 +78,17 @@ pub enum KafkaLogin {
     /// Nothing.
     #[default]
     Open,
-    /// The user [`KAFKA_USER`] with the password [`Kafka::password`], by SASL/PLAIN or SASL/SCRAM-SHA-256 without TLS.
+    /// The user [`KAFKA_USER`] with the password [`Kafka::password`], by SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
     Password,
+}
+
+/// What a broker that speaks TLS shows and asks for.
+#[derive(Debug, Clone)]
+pub struct KafkaTls {
+    /// What it shows.
+    pub certificate: Certificate,
+    /// Who signed what it is shown, as PEM; it asks for nothing where this is left out.
+    pub asks_of: Option<PathBuf>,
 }
 
 /// What a new server is to be like.
@@ -89,6 +98,8 @@ pub struct KafkaOptions {
     pub port: Option<u16>,
     /// What a client has to show. The same at each start on one home.
     pub login: KafkaLogin,
+    /// Whether it speaks TLS, and how.
+    pub tls: Option<KafkaTls>,
     /// The largest heap, in MiB, instead of 256.
     pub heap_mib: Option<u32>,
     /// More lines for its configuration, as (name, value): they come last, so they win. `log.retention.check.interval.ms` of some
@@ -134,6 +145,7 @@ impl Kafka {
         }
         let (asked, heap_mib) = (options.port, options.heap_mib.unwrap_or(HEAP_MIB));
         let known = password.clone();
+        let ports = options.ports();
         let prepare = move |home: &Home, ports: &[u16]| {
             let configuration = home.write(CONFIGURATION, &configuration(home, ports, &options, &known))?;
             let mut command = java.command(home, "kafka.Kafka", heap_mib)?;
@@ -142,7 +154,7 @@ impl Kafka {
         };
         let recipe = Recipe {
             name: "kafka",
-            ports: 2,
+            ports,
             start_max: START_MAX,
             stop_max: STOP_MAX,
             prepare: Box::new(prepare),
@@ -164,13 +176,16 @@ impl Kafka {
 
 /// Makes the data directory: once, for Kafka refuses to start without its cluster's id.
 async fn format(java: &Java, home: &Home, options: &KafkaOptions, password: &str) -> Result<()> {
-    let configuration = home.write(CONFIGURATION, &configuration(home, &[port::pick()?, port::pick()?], options, password))?;
+    let configuration =
+        home.write(CONFIGURATION, &configuration(home, &[port::pick()?, port::pick()?, port::pick()?], options, password))?;
     let log = home.create("kafka-format.log")?;
     let mut command = java.command(home, "kafka.tools.StorageTool", HEAP_MIB)?;
     command.args(["format", "--cluster-id", CLUSTER, "--config"]).arg(configuration);
     if options.login == KafkaLogin::Password {
         // Others on this machine can see it for a second: the tool takes it in no other way. Good for tests.
-        command.arg("--add-scram").arg(format!("SCRAM-SHA-256=[name={KAFKA_USER},password={password}]"));
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            command.arg("--add-scram").arg(format!("{mechanism}=[name={KAFKA_USER},password={password}]"));
+        }
     }
     command.stderr(log.try_clone()?).stdout(log).stdin(Stdio::null());
     let mut running = Running::spawn(&mut command, Orphaned { signal: Signal::SIGKILL, scratch: home.scratch_path() })?;
@@ -182,33 +197,73 @@ async fn format(java: &Java, home: &Home, options: &KafkaOptions, password: &str
     bail!("formatting Kafka's data directory ended with {status}:\n{log}")
 }
 
+impl KafkaOptions {
+    /// For clients and for the controller; and one for the broker itself where it would not trust what it shows to clients.
+    fn ports(&self) -> usize {
+        if self.tls.is_some() { 3 } else { 2 }
+    }
+}
+
 fn configuration(home: &Home, ports: &[u16], options: &KafkaOptions, password: &str) -> String {
     let (client, controller) = (ports[0], ports[1]);
+    let mut listeners = format!("CLIENT://127.0.0.1:{client}");
+    if options.tls.is_some() {
+        listeners += &format!(",INTERNAL://127.0.0.1:{}", ports[2]);
+    }
     let own = [
         ("log.dirs", home.path().join(DATA).display().to_string()),
-        ("listeners", format!("CLIENT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}")),
-        ("advertised.listeners", format!("CLIENT://127.0.0.1:{client}")),
+        ("listeners", format!("{listeners},CONTROLLER://127.0.0.1:{controller}")),
+        ("advertised.listeners", listeners),
         ("controller.quorum.voters", format!("1@127.0.0.1:{controller}")),
         ("message.max.bytes", MESSAGE_MAX_BYTES.to_string()),
     ];
     let settings = SETTINGS.map(|(name, value)| (name, value.to_owned()));
     let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    java::properties(settings.into_iter().chain(own).chain(login(options.login, password)).chain(given))
+    java::properties(settings.into_iter().chain(own).chain(security(options, password)).chain(given))
 }
 
 /// What clients have to show, and what the broker shows itself.
-fn login(login: KafkaLogin, password: &str) -> Vec<(&'static str, String)> {
-    let protocol = match login {
-        KafkaLogin::Open => return vec![("listener.security.protocol.map", "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned())],
-        KafkaLogin::Password => "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+fn security(options: &KafkaOptions, password: &str) -> Vec<(&'static str, String)> {
+    let (protocol, between) = match (options.login, &options.tls) {
+        (KafkaLogin::Open, None) => ("PLAINTEXT", "CLIENT"),
+        (KafkaLogin::Password, None) => ("SASL_PLAINTEXT", "CLIENT"),
+        (KafkaLogin::Open, Some(_)) => ("SSL", "INTERNAL"),
+        (KafkaLogin::Password, Some(_)) => ("SASL_SSL", "INTERNAL"),
     };
-    let module = |name: &str, options: String| format!("org.apache.kafka.common.security.{name} required{options};");
+    let mut settings = vec![
+        ("listener.security.protocol.map", format!("CLIENT:{protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT")),
+        ("inter.broker.listener.name", between.to_owned()),
+    ];
+    if options.login == KafkaLogin::Password {
+        settings.extend(passwords(password));
+    }
+    settings.extend(options.tls.iter().flat_map(certificates));
+    settings
+}
+
+fn passwords(password: &str) -> [(&'static str, String); 5] {
+    let module = |name: &str, options: &str| format!("org.apache.kafka.common.security.{name} required{options};");
     let known = format!(" username=\"{KAFKA_USER}\" password=\"{password}\" user_{KAFKA_USER}=\"{password}\"");
-    vec![
-        ("listener.security.protocol.map", protocol.to_owned()),
-        ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256".to_owned()),
+    [
+        ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned()),
         ("sasl.mechanism.inter.broker.protocol", "PLAIN".to_owned()),
-        ("listener.name.client.plain.sasl.jaas.config", module("plain.PlainLoginModule", known)),
-        ("listener.name.client.scram-sha-256.sasl.jaas.config", module("scram.ScramLoginModule", String::new())),
+        ("listener.name.client.plain.sasl.jaas.config", module("plain.PlainLoginModule", &known)),
+        ("listener.name.client.scram-sha-256.sasl.jaas.config", module("scram.ScramLoginModule", "")),
+        ("listener.name.client.scram-sha-512.sasl.jaas.config", module("scram.ScramLoginModule", "")),
     ]
+}
+
+fn certificates(tls: &KafkaTls) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("listener.name.client.ssl.keystore.type", "PEM".to_owned()),
+        ("listener.name.client.ssl.keystore.location", tls.certificate.both.display().to_string()),
+    ];
+    if let Some(authority) = &tls.asks_of {
+        settings.extend([
+            ("listener.name.client.ssl.truststore.type", "PEM".to_owned()),
+            ("listener.name.client.ssl.truststore.location", authority.display().to_string()),
+            ("listener.name.client.ssl.client.auth", "required".to_owned()),
+        ]);
+    }
+    settings
 }

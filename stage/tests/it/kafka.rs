@@ -112,7 +112,7 @@ async fn a_password_is_asked_for_where_that_is_wanted() {
         consumer.fetch_metadata(None, patience)?;
         Ok(())
     };
-    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
         ask(mechanism, kafka.password(), ANSWER_MAX).expect("who has it comes in");
         ask(mechanism, "another", Duration::from_secs(2)).expect_err("who has not does not");
     }

@@ -1,13 +1,16 @@
 //! What is wrong with a server is found before a stream is asked for.
 
-use freshline::replication::{Finding, preflight};
+use freshline::replication::{Finding, Follower, preflight};
 use stage::{Login, Stage};
 
 use super::{publish, settings, settings_at};
 
+/// Whoever is connected, reading the slot.
+const READER: Follower<'_> = Follower { role: None, has_slot: true };
+
 async fn findings(t: &Stage) -> Vec<Finding> {
     let mut connection = t.pool().acquire().await.expect("a connection");
-    preflight(&mut connection, &settings(t), None).await.expect("an answer")
+    preflight(&mut connection, &settings(t), READER).await.expect("an answer")
 }
 
 fn has(findings: &[Finding], problem: &str, remedy: &str) -> bool {
@@ -46,8 +49,10 @@ async fn a_role_that_may_not_replicate_is_found() {
     let (_, server) = url.split_once('@').expect("a server");
     let settings = settings_at(&t, &format!("postgres://{role}:p@{server}"));
     let mut connection = sqlx::ConnectOptions::connect(&settings.server).await.expect("a connection");
-    let found = preflight(&mut connection, &settings, None).await.expect("an answer");
+    let found = preflight(&mut connection, &settings, READER).await.expect("an answer");
     assert!(has(&found, "may not replicate", &format!("alter role \"{role}\" replication")), "{found:?}");
+    let by_broker = preflight(&mut connection, &settings, Follower { has_slot: false, ..READER }).await.expect("an answer");
+    assert_eq!(by_broker, [], "who reads from a broker replicates nothing");
     sqlx::Connection::close(connection).await.expect("the end");
     t.sql(&format!("drop role {role}")).await;
 }

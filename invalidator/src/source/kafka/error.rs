@@ -1,19 +1,23 @@
 //! Why a stream from Kafka cannot go on.
 
 use freshline::{
-    broker::kafka::is_refusal,
+    broker::kafka::{KafkaRefusal, is_refusal},
     coherence,
     dead_letters::DeadLetterError,
     fault::{Classified, Kind},
+    primary::PrimaryError,
 };
 use rdkafka::error::KafkaError;
 
-use crate::source::{ahead::Ended, turn::TurnError};
+use crate::source::ahead::Ended;
 
 /// Why a stream from Kafka cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaFailed {
-    /// Kafka refused, or did not answer.
+    /// No broker let us in.
+    #[error(transparent)]
+    Refused(#[from] KafkaRefusal),
+    /// Kafka refused something, or did not answer.
     #[error("Kafka failed while {doing}")]
     Kafka {
         /// What was asked.
@@ -40,7 +44,7 @@ pub enum KafkaFailed {
     },
     /// The turn is lost.
     #[error(transparent)]
-    Turn(#[from] TurnError),
+    Turn(#[from] PrimaryError),
     /// A message that cannot be used could not be kept; it is not acknowledged.
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
@@ -69,6 +73,7 @@ impl Classified for KafkaFailed {
         match self {
             Self::Kafka { source, .. } if is_refusal(source) => Kind::Permanent,
             Self::Settings(_) => Kind::Permanent,
+            Self::Refused(refusal) => refusal.kind(),
             Self::Turn(error) => error.kind(),
             Self::DeadLetters(error) => error.kind(),
             Self::Kafka { .. } | Self::NoTopic { .. } | Self::Partitions { .. } | Self::SourceChanged { .. } | Self::Ended(_) => {
@@ -82,6 +87,7 @@ impl Classified for KafkaFailed {
             Self::Kafka { source, .. } if is_refusal(source) => {
                 Some("check FRESHLINE_KAFKA_USER and its rights: read on the topics, read on the group, describe on both".into())
             }
+            Self::Refused(refusal) => refusal.remedy(),
             Self::Settings(_) => Some("check the FRESHLINE_KAFKA_ settings".into()),
             Self::NoTopic { .. } => Some("start the connector or relay, which makes it, or mend FRESHLINE_KAFKA_TOPICS".into()),
             Self::Turn(error) => error.remedy(),

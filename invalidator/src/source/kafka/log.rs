@@ -2,10 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use freshline::{broker::kafka::KafkaAddress, coherence};
+use freshline::{
+    broker::kafka::{KafkaAddress, Met},
+    coherence,
+};
 use futures::FutureExt;
 use rdkafka::{
     ClientContext, Message, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
     consumer::{CommitMode, Consumer, ConsumerContext, StreamConsumer},
     error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
@@ -59,12 +63,17 @@ pub struct Start {
     pub holes: Vec<String>,
 }
 
-struct Context;
+/// What the client tells on the side.
+#[derive(Default)]
+struct Context(Met);
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, said: &str) {
+        self.0.log(level, facility, said);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        // Told to the log of this process at its own level: the client goes on by itself.
-        debug!(error = &error as &dyn std::error::Error, reason, "the Kafka client met an error");
+        self.0.error(error, reason);
     }
 }
 
@@ -87,6 +96,7 @@ impl Log {
         topics: Vec<String>,
         history: coherence::Source,
     ) -> Result<Self, KafkaFailed> {
+        address.greet().await?;
         let mut config = address.client();
         config
             .set("group.id", group)
@@ -96,7 +106,7 @@ impl Log {
             .set("auto.offset.reset", "error") // what is missing is never skipped
             .set("queued.max.messages.kbytes", QUEUED_MAX_KIB)
             .set("allow.auto.create.topics", "false");
-        let consumer: StreamConsumer<Context> = config.create_with_context(Context).map_err(KafkaFailed::Settings)?;
+        let consumer: StreamConsumer<Context> = config.create_with_context(Context::default()).map_err(KafkaFailed::Settings)?;
         let consumer = Arc::new(consumer);
         let partitions = partitions(&consumer, &topics).await?;
         let mut slots: HashMap<String, Vec<usize>> = HashMap::new();

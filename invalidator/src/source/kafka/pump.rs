@@ -8,6 +8,7 @@ use freshline::{
     coherence::{self, Lsn},
     dead_letters::Asked,
     envelope::{Now, Record, decode},
+    primary::Look,
 };
 use rdkafka::{
     Message,
@@ -29,7 +30,7 @@ use crate::source::{
     ahead::{Left, Reader},
     decoder::{Decoder, Taken, history_of, loosen},
     letters::Letters,
-    turn::{Look, Turn},
+    turn::Turn,
 };
 
 /// How often a marker is written: protocol.md asks for four publications a second at least.

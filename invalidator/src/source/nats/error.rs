@@ -5,9 +5,10 @@ use freshline::{
     coherence,
     dead_letters::DeadLetterError,
     fault::{Classified, Kind},
+    primary::PrimaryError,
 };
 
-use crate::source::{ahead::Ended, turn::TurnError};
+use crate::source::ahead::Ended;
 
 /// Why a stream cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +39,7 @@ pub enum NatsFailed {
     Lost,
     /// The session that has the turn is lost.
     #[error("the turn is lost")]
-    Turn(#[from] TurnError),
+    Turn(#[from] PrimaryError),
     /// A message that cannot be used could not be kept.
     #[error("a dead letter cannot be kept")]
     DeadLetter(#[from] DeadLetterError),

@@ -6,6 +6,7 @@ use freshline::{
     coherence::{self, Lsn},
     dead_letters::Asked,
     envelope::Now,
+    primary::Look,
 };
 use tracing::{debug, warn};
 
@@ -17,7 +18,7 @@ use crate::source::{
     ahead::{Left, Reader},
     decoder::{Decoder, Taken},
     letters::Letters,
-    turn::{Look, Turn},
+    turn::Turn,
 };
 
 /// Everything that one session holds.

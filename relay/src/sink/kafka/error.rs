@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshline::{
-    broker::kafka::is_refusal,
+    broker::kafka::{KafkaRefusal, is_refusal},
     fault::{Classified, Kind},
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -11,6 +11,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 /// Why nothing can be published to Kafka.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaRefused {
+    /// No broker let us in.
+    #[error(transparent)]
+    Refused(#[from] KafkaRefusal),
     /// The settings are none that the client takes.
     #[error("the Kafka client does not take its settings")]
     Settings(#[source] KafkaError),
@@ -68,6 +71,7 @@ pub enum KafkaRefused {
 impl Classified for KafkaRefused {
     fn kind(&self) -> Kind {
         match self {
+            Self::Refused(refusal) => refusal.kind(),
             Self::Settings(_) | Self::Unfit { .. } => Kind::Permanent,
             Self::Kafka { source, .. } | Self::NotStored(source) if is_refusal(source) => Kind::Permanent,
             Self::Make {
@@ -83,6 +87,7 @@ impl Classified for KafkaRefused {
 
     fn remedy(&self) -> Option<String> {
         match self {
+            Self::Refused(refusal) => refusal.remedy(),
             Self::Settings(_) => Some("check the FRESHLINE_KAFKA_ settings".to_owned()),
             Self::Kafka { source, .. } | Self::NotStored(source) if is_refusal(source) => Some(
                 "check FRESHLINE_KAFKA_USER and its rights on the topic: describe, describe configs, read, write, and create if \

@@ -1,11 +1,14 @@
-//! The share of the stripes that this process applies: all, or every n-th where one process is not enough.
+//! The share of the stripes that an invalidator applies: all, or every n-th where one process is not enough.
 //!
 //! A stripe has its own control record and position, so shards need not know of each other. Each reads all changes, from a slot or
 //! consumer of its own, and applies those that touch its stripes.
 
 use std::{fmt, str::FromStr};
 
-use freshline::coherence::{Stripe, Stripes};
+use crate::{
+    coherence::{Stripe, Stripes},
+    config::{Reader, Setting},
+};
 
 /// The most shards that a cache may have: as many as stripes.
 const COUNT_MAX: u16 = 1024;
@@ -24,6 +27,24 @@ pub struct Shard {
 pub struct NoShard;
 
 impl Shard {
+    /// Which one a process is.
+    pub const SETTING: Setting<Self> = Setting::parsed(
+        "SHARD",
+        "1/2",
+        "Which share of the stripes this process applies, where one is not enough for all: each of n processes has one, 1/n to n/n, \
+         and a slot or consumer of its own, named after the one that is set.",
+    )
+    .or("1/1");
+
+    /// Reads it; `None` where it has a fault, which the reader keeps. One that has no stripe would do nothing, and look as if it did.
+    pub fn read(read: &mut Reader<'_>, stripes: Option<&Stripes>) -> Option<Self> {
+        let shard = read.get(&Self::SETTING)?;
+        if stripes.is_some_and(|stripes| shard.count() > stripes.count()) {
+            return read.fault(&Self::SETTING.describe(), "has more shards than FRESHLINE_STRIPES has stripes");
+        }
+        Some(shard)
+    }
+
     /// How many shards there are.
     pub fn count(self) -> u16 {
         self.count
