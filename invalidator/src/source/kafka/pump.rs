@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use freshline::{
-    broker::{MessageId, kafka::ID_HEADER},
+    broker::{
+        MessageId,
+        kafka::{ID_HEADER, NUMBER_HEADER},
+    },
     change::{Event, Place},
     coherence::{self, Lsn},
     dead_letters::Asked,
@@ -75,8 +78,12 @@ struct State {
 
 /// The id that our relay has given it.
 fn id_of(message: &BorrowedMessage<'_>) -> Option<MessageId> {
-    let id = message.headers()?.iter().find(|header| header.key == ID_HEADER)?.value?;
-    std::str::from_utf8(id).ok()?.parse().ok()
+    header(message, ID_HEADER)?.parse().ok()
+}
+
+fn header<'a>(message: &'a BorrowedMessage<'_>, key: &str) -> Option<&'a str> {
+    let value = message.headers()?.iter().find(|header| header.key == key)?.value?;
+    std::str::from_utf8(value).ok()
 }
 
 impl Pump {
@@ -228,6 +235,11 @@ impl State {
         events: &mut Vec<Event>,
     ) -> Result<(), KafkaFailed> {
         let Some(slot) = log.slot(message) else { return Ok(()) };
+        let number = header(message, NUMBER_HEADER).and_then(|number| number.parse().ok());
+        if number.is_some_and(|number| self.relayed.has_gap(slot, number)) {
+            warn!(topic = message.topic(), offset = message.offset(), "a record does not follow the one before it: a hole");
+            self.decoder.hole(look, now, events);
+        }
         let is_known = self.expected[slot].take().is_some_and(|expected| self.is_expected(&expected, message, (look, now), events));
         if is_known || self.came_again(slot, message) {
             self.note(slot, message);
