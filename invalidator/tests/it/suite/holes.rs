@@ -102,9 +102,12 @@ async fn a_log_that_was_made_anew_is_a_hole(source: Source) {
 }
 
 async fn a_log_that_was_made_anew_while_it_is_read_is_a_hole(source: Source) {
-    let shelf = Shelf::new(source).await;
+    let mut shelf = Shelf::new(source).await;
+    // It hangs while that happens, and finds what looks like the log that it was reading.
+    shelf.house.invalidator.pause().expect("paused");
     hands::remake_log(&shelf.house).await;
     shelf.house.commit_one_by_one(300).await;
+    shelf.house.invalidator.resume().expect("resumed");
     shelf.assert_anew().await;
     shelf.assert_alive().await;
 }
