@@ -28,4 +28,4 @@ pub use proxy::{Fault, Proxy};
 pub use rule_cutter::{RuleCutter, rules_in};
 pub use seed::{SEED_VARIABLE, new_seed, seed};
 pub use stage::Stage;
-pub use until::{Probe, WAIT_MAX, until};
+pub use until::{Probe, WAIT_MAX, until, until_within};

@@ -54,10 +54,18 @@ impl<T: Probe, E: Debug> Probe for Result<T, E> {
 ///
 /// # Panics
 /// If it does not hold within [`WAIT_MAX`]: with `what` was awaited and the last status seen.
-pub async fn until<P: Probe>(what: &str, mut condition: impl AsyncFnMut() -> P) -> P::Found {
-    match within(WAIT_MAX, async || condition().await.found()).await {
+pub async fn until<P: Probe>(what: &str, condition: impl AsyncFnMut() -> P) -> P::Found {
+    until_within(WAIT_MAX, what, condition).await
+}
+
+/// As [`until`], for what takes longer than [`WAIT_MAX`] on a busy machine.
+///
+/// # Panics
+/// If it does not hold within `bound`.
+pub async fn until_within<P: Probe>(bound: Duration, what: &str, mut condition: impl AsyncFnMut() -> P) -> P::Found {
+    match within(bound, async || condition().await.found()).await {
         Ok(found) => found,
-        Err(last) => panic!("waited {WAIT_MAX:?} for: {what}; last seen: {last}"),
+        Err(last) => panic!("waited {bound:?} for: {what}; last seen: {last}"),
     }
 }
 

@@ -18,6 +18,9 @@ use crate::house::House;
 /// A client's own patience with a broker that is coming back.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
+/// Debezium brings some hundred transactions a second where everything runs at once on two cores.
+const STORED_WITHIN: Duration = Duration::from_secs(120);
+
 /// The relay's stream, and the invalidator's consumer of it.
 const STREAM: &str = "FRESHLINE";
 const CONSUMER: &str = "freshline";
@@ -37,7 +40,8 @@ pub enum Bookmark {
 pub async fn stored(house: &House) {
     let position = house.stage.sql("select 1").await;
     if house.feed.nats().is_some() || house.feed.kafka().is_some() {
-        house.stage.until("all is in the broker", async || confirmed(house).await >= position).await;
+        let is_stored = async || confirmed(house).await >= position;
+        stage::until_within(STORED_WITHIN, "all is in the broker", is_stored).await;
     }
 }
 

@@ -109,13 +109,8 @@ impl House {
     /// As [`Self::drained`], for so much that it takes longer than any other condition may.
     pub async fn drained_within(&self, bound: Duration) {
         let position = self.stage.sql("select 1").await;
-        let mut every = tokio::time::interval(Duration::from_millis(100));
-        let applied = async {
-            while self.control().await.is_none_or(|control| control.position.get() < position) {
-                every.tick().await;
-            }
-        };
-        tokio::time::timeout(bound, applied).await.expect("all is applied in time");
+        let is_applied = async || self.control().await.is_some_and(|control| control.position.get() >= position);
+        stage::until_within(bound, "all is applied", is_applied).await;
     }
 
     /// As [`commit_one_by_one`].

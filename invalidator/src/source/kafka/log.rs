@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use super::{
     error::KafkaFailed,
     kept::{Kept, Next},
+    witness::Witness,
 };
 use crate::source::ahead::Ended;
 
@@ -48,6 +49,7 @@ pub struct Log {
     /// By topic, then by number.
     slots: HashMap<String, Vec<usize>>,
     history: coherence::Source,
+    witness: Witness,
 }
 
 /// Where a log is read from.
@@ -116,7 +118,7 @@ impl Log {
             numbers.resize(numbers.len().max(number + 1), usize::MAX);
             numbers[number] = slot;
         }
-        Ok(Self { consumer, topics, partitions, slots, history })
+        Ok(Self { consumer, topics, partitions, slots, history, witness: Witness::new(address, group)? })
     }
 
     /// The partitions, in the order of their slots.
@@ -234,6 +236,12 @@ impl Log {
         self.consumer.commit(&offsets, CommitMode::Async).map_err(committing())
     }
 
+    /// Asks whether what was read last, by partition, is another record by now.
+    pub fn is_another(&self, read: &[Option<Next>]) -> impl Future<Output = Result<bool, KafkaFailed>> + Send + use<> {
+        let read = self.partitions.iter().zip(read).filter_map(|(partition, next)| Some((partition.clone(), (*next)?)));
+        self.witness.sees_another(read.collect())
+    }
+
     /// Asks how many partitions there are now.
     pub fn counted(&self) -> impl Future<Output = Result<usize, KafkaFailed>> + Send + use<> {
         let (consumer, topics) = (self.consumer.clone(), self.topics.clone());
@@ -263,7 +271,7 @@ async fn partitions(consumer: &Arc<StreamConsumer<Context>>, topics: &[String]) 
 }
 
 /// Runs what waits inside the client, each question under its own deadline.
-async fn blocking<T: Send + 'static>(asks: impl FnOnce() -> Result<T, KafkaFailed> + Send + 'static) -> Result<T, KafkaFailed> {
+pub async fn blocking<T: Send + 'static>(asks: impl FnOnce() -> Result<T, KafkaFailed> + Send + 'static) -> Result<T, KafkaFailed> {
     tokio::task::spawn_blocking(asks).await.map_err(|_| Ended)?
 }
 

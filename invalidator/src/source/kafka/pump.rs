@@ -45,8 +45,8 @@ const GIVEN_UP_AFTER: u64 = 40;
 /// Of so many only one is written then.
 const SELDOM: u64 = 20;
 
-/// How often the topics are counted.
-const COUNTED_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether the topics are still the same.
+const LOOKED_EVERY: Duration = Duration::from_secs(2);
 
 /// Everything that one session holds.
 pub struct Pump {
@@ -119,11 +119,14 @@ impl Pump {
         let Self { mut turn, log, mut state } = self;
         let mut mark = interval(MARKED_EVERY);
         mark.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let counted_later = || async {
-            tokio::time::sleep(COUNTED_EVERY).await;
-            log.counted().await
+        let looked_later = |read: Vec<Option<Next>>| {
+            let log = &log;
+            async move {
+                tokio::time::sleep(LOOKED_EVERY).await;
+                Ok((log.counted().await?, log.is_another(&read).await?))
+            }
         };
-        let mut counting = Box::pin(counted_later());
+        let mut looking = Box::pin(looked_later(Vec::new()));
         loop {
             let events = tokio::select! {
                 batch = log.batch() => state.decode(&mut turn, &log, &batch?).await?,
@@ -132,10 +135,9 @@ impl Pump {
                     let asked = state.letters.asked().await?;
                     state.again(&mut turn, &asked).await?
                 }
-                counted = &mut counting => {
-                    state.compare(counted)?;
-                    counting = Box::pin(counted_later());
-                    continue;
+                looked = &mut looking => {
+                    looking = Box::pin(looked_later(state.read.clone()));
+                    state.compare(&mut turn, looked).await?
                 }
                 place = reader.acknowledged() => {
                     if let Some(next) = state.offsets.acknowledged(place) {
@@ -362,17 +364,30 @@ impl State {
         );
     }
 
-    fn compare(&self, counted: Result<usize, KafkaFailed>) -> Result<(), KafkaFailed> {
+    /// Takes how many partitions there are, and whether what was read before has become another record.
+    async fn compare(&mut self, turn: &mut Turn, looked: Result<(usize, bool), KafkaFailed>) -> Result<Vec<Event>, KafkaFailed> {
         let before = self.read.len();
-        match counted {
-            Ok(now) if now == before => Ok(()),
-            Ok(now) => Err(KafkaFailed::Partitions { before, now }),
+        match looked {
+            Ok((now, _)) if now != before => Err(KafkaFailed::Partitions { before, now }),
+            Ok((_, true)) => self.remade(turn).await,
+            Ok((_, false)) => Ok(Vec::new()),
             Err(error @ KafkaFailed::NoTopic { .. }) => Err(error),
             // The client is looking for a broker that is away; reading tells what does not pass.
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the topics could not be counted");
-                Ok(())
+                tracing::debug!(error = &error as &dyn std::error::Error, "the topics could not be looked at");
+                Ok(Vec::new())
             }
         }
+    }
+
+    /// A topic was made anew, and has been read on in.
+    async fn remade(&mut self, turn: &mut Turn) -> Result<Vec<Event>, KafkaFailed> {
+        warn!("a record that was read has become another: the topic was made anew, a hole");
+        let (look, mut events) = (self.look(turn).await?, Vec::new());
+        self.decoder.hole(&look, Now { bound: look.insert, place: Place(self.batch) }, &mut events);
+        // Where nothing more comes, this is not to be found again.
+        self.read.fill(None);
+        self.ended.fill(None);
+        Ok(events)
     }
 }
