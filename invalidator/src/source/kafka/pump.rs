@@ -46,7 +46,7 @@ const GIVEN_UP_AFTER: u64 = 40;
 const SELDOM: u64 = 20;
 
 /// How often it is looked whether the topics are still the same.
-const LOOKED_EVERY: Duration = Duration::from_secs(2);
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything that one session holds.
 pub struct Pump {
@@ -68,6 +68,8 @@ struct State {
     /// Read so far, by partition; and where all that was read had been ended.
     read: Vec<Option<Next>>,
     ended: Vec<Option<Next>>,
+    /// What had been read when it was last looked whether the topics are still the same.
+    looked_at: Vec<Option<Next>>,
     batch: u64,
     catch_up: CatchUp,
     /// How many markers were due.
@@ -107,6 +109,7 @@ impl Pump {
             expected: start.expected,
             read,
             ended,
+            looked_at: Vec::new(),
             batch: 0,
             marked: 0,
             is_skipping: !start.holes.is_empty(),
@@ -136,8 +139,9 @@ impl Pump {
                     state.again(&mut turn, &asked).await?
                 }
                 looked = &mut looking => {
-                    looking = Box::pin(looked_later(state.read.clone()));
-                    state.compare(&mut turn, looked).await?
+                    let events = state.compare(&mut turn, looked).await?;
+                    looking = Box::pin(looked_later(state.next_look()));
+                    events
                 }
                 place = reader.acknowledged() => {
                     if let Some(next) = state.offsets.acknowledged(place) {
@@ -364,6 +368,12 @@ impl State {
         );
     }
 
+    /// What is to be looked at next: what had been read before the last look began. Where that found the topics to be the same, this is
+    /// of the same, whatever has become of them since.
+    fn next_look(&mut self) -> Vec<Option<Next>> {
+        std::mem::replace(&mut self.looked_at, self.read.clone())
+    }
+
     /// Takes how many partitions there are, and whether what was read before has become another record.
     async fn compare(&mut self, turn: &mut Turn, looked: Result<(usize, bool), KafkaFailed>) -> Result<Vec<Event>, KafkaFailed> {
         let before = self.read.len();
@@ -388,6 +398,7 @@ impl State {
         // Where nothing more comes, this is not to be found again.
         self.read.fill(None);
         self.ended.fill(None);
+        self.looked_at.fill(None);
         Ok(events)
     }
 }
