@@ -121,9 +121,11 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServiceFailed::Runtime)?;
     runtime.block_on(async {
         let (stop, grace) = (CancellationToken::new(), config.life().grace);
+        // Heard before anybody can ask us anything, and take the answer for a sign that we hear it.
+        let requested = requested();
         let mut tasks = start(config, stop.clone()).await.map_err(|error| ServiceFailed::Start(error.into()))?;
         let ended = tokio::select! {
-            () = requested() => None,
+            () = requested => None,
             Some(ended) = tasks.join_next() => Some(ended), // unasked: a failure, whatever it returned
         };
         stop.cancel();

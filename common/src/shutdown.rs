@@ -14,23 +14,29 @@ use crate::{
     telemetry::chain,
 };
 
-/// Waits until SIGTERM or SIGINT asks this process to end.
-pub async fn requested() {
-    tokio::select! {
-        () = arrives(SignalKind::terminate()) => info!("SIGTERM: ending"),
-        () = arrives(SignalKind::interrupt()) => info!("SIGINT: ending"),
+/// Hears SIGTERM and SIGINT from now on, and waits until one asks this process to end. Before this is called they end it at once.
+pub fn requested() -> impl Future<Output = ()> {
+    let (terminate, interrupt) = (arrives(SignalKind::terminate()), arrives(SignalKind::interrupt()));
+    async {
+        tokio::select! {
+            () = terminate => info!("SIGTERM: ending"),
+            () = interrupt => info!("SIGINT: ending"),
+        }
     }
 }
 
-async fn arrives(kind: SignalKind) {
-    match signal(kind) {
-        Ok(mut signals) => {
-            signals.recv().await;
-        }
-        Err(cause) => {
-            // The signal then keeps its default effect, which ends the process at once.
-            warn!("signal {} cannot be heard: {cause}", kind.as_raw_value());
-            std::future::pending().await
+fn arrives(kind: SignalKind) -> impl Future<Output = ()> {
+    let heard = signal(kind);
+    async move {
+        match heard {
+            Ok(mut signals) => {
+                signals.recv().await;
+            }
+            Err(cause) => {
+                // The signal then keeps its default effect, which ends the process at once.
+                warn!("signal {} cannot be heard: {cause}", kind.as_raw_value());
+                std::future::pending().await
+            }
         }
     }
 }
