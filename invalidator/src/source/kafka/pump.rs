@@ -73,6 +73,11 @@ struct State {
     is_skipping: bool,
 }
 
+/// How many partitions there are, and whether one of these records has become another.
+async fn looked(log: &Log, read: &[Option<Next>]) -> Result<(usize, bool), KafkaFailed> {
+    Ok((log.counted().await?, log.is_another(read).await?))
+}
+
 /// The id that our relay has given it.
 fn id_of(message: &BorrowedMessage<'_>) -> Option<MessageId> {
     let id = message.headers()?.iter().find(|header| header.key == ID_HEADER)?.value?;
@@ -116,7 +121,7 @@ impl Pump {
             let log = &log;
             async move {
                 tokio::time::sleep(LOOKED_EVERY).await;
-                Ok((log.counted().await?, log.is_another(&read).await?))
+                (looked(log, &read).await, read)
             }
         };
         let mut looking = Box::pin(looked_later(Vec::new()));
@@ -128,8 +133,9 @@ impl Pump {
                     let asked = state.letters.asked().await?;
                     state.again(&mut turn, &asked).await?
                 }
-                looked = &mut looking => {
-                    looking = Box::pin(looked_later(state.read.clone()));
+                (looked, read) = &mut looking => {
+                    // What could not be looked at is looked at again, and not what came after it.
+                    looking = Box::pin(looked_later(if looked.is_ok() { state.read.clone() } else { read }));
                     state.compare(&mut turn, looked).await?
                 }
                 place = reader.acknowledged() => {
