@@ -37,6 +37,10 @@ const PASSWORD: Optional<SecretString> = Setting::secret("KAFKA_PASSWORD", "The 
 /// The header of a record in which the relay writes its [`super::MessageId`].
 pub const ID_HEADER: &str = "freshline-id";
 
+/// The header that numbers the relay's records within a partition, as a decimal: each has the number after the one before it, whatever
+/// relay wrote that. A number that does not follow means that records are missing, or that the topic was made anew.
+pub const NUMBER_HEADER: &str = "freshline-number";
+
 /// Whether Kafka will say the same again, until somebody gives this user more rights or corrects how it logs in.
 pub fn is_refusal(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;

@@ -24,6 +24,19 @@ impl Snapshot {
         (xmin <= xmax && within).then(|| Self { xmin, xmax, running: running.into() })
     }
 
+    /// The snapshot that a new slot has exported, as `pg_current_snapshot()` shows it under that snapshot.
+    ///
+    /// Its xmin may lie above its xmax, below which it sees everything then: the walsender that makes the slot moves the one along with
+    /// what runs, and the other only with what commits (`SnapBuildProcessRunningXacts` and `SnapBuildCommitTxn` in Postgres's
+    /// snapbuild.c); between the two lie transactions that have rolled back.
+    ///
+    /// # Errors
+    /// [`SnapshotSyntax`].
+    pub fn exported(text: &str) -> Result<Self, SnapshotSyntax> {
+        let parse = || parts(text).and_then(|(xmin, xmax, running)| Snapshot::new(xmin.min(xmax), xmax, running));
+        parse().ok_or_else(|| SnapshotSyntax(text.to_owned()))
+    }
+
     /// The lowest id that was still running; all below it are over.
     pub fn xmin(&self) -> Xid {
         self.xmin
@@ -69,15 +82,17 @@ impl FromStr for Snapshot {
     type Err = SnapshotSyntax;
 
     fn from_str(text: &str) -> Result<Self, SnapshotSyntax> {
-        let xid = |digits: &str| digits.parse().ok().and_then(Xid::new);
-        let parse = || {
-            let mut parts = text.splitn(3, ':');
-            let (xmin, xmax, list) = (xid(parts.next()?)?, xid(parts.next()?)?, parts.next()?);
-            let running = if list.is_empty() { Some(Vec::new()) } else { list.split(',').map(xid).collect() };
-            Snapshot::new(xmin, xmax, running?)
-        };
+        let parse = || parts(text).and_then(|(xmin, xmax, running)| Snapshot::new(xmin, xmax, running));
         parse().ok_or_else(|| SnapshotSyntax(text.to_owned()))
     }
+}
+
+fn parts(text: &str) -> Option<(Xid, Xid, Vec<Xid>)> {
+    let xid = |digits: &str| digits.parse().ok().and_then(Xid::new);
+    let mut parts = text.splitn(3, ':');
+    let (xmin, xmax, list) = (xid(parts.next()?)?, xid(parts.next()?)?, parts.next()?);
+    let running = if list.is_empty() { Some(Vec::new()) } else { list.split(',').map(xid).collect() };
+    Some((xmin, xmax, running?))
 }
 
 #[cfg(test)]
@@ -105,6 +120,14 @@ mod tests {
     #[case::the_same_still_runs("12:25:12,22", "10:20:12", true)]
     fn snapshot_includes(#[case] this: Snapshot, #[case] other: Snapshot, #[case] included: bool) {
         assert_eq!(this.includes(&other), included);
+    }
+
+    #[test]
+    fn an_exported_snapshot_may_have_its_xmin_above_its_xmax_and_sees_what_is_below_that() {
+        let exported = Snapshot::exported("20:15:").expect("a snapshot");
+        assert!(exported.sees(Xid::new(14).expect("small")) && !exported.sees(Xid::new(15).expect("small")));
+        assert_eq!(Snapshot::exported("10:20:12"), "10:20:12".parse());
+        assert!(Snapshot::exported("20:15:17").is_err());
     }
 
     #[rstest]

@@ -12,7 +12,7 @@ use super::{
     client::Client,
     error::{Phase, classify},
 };
-use crate::coherence::{Lsn, Snapshot, SnapshotSyntax};
+use crate::coherence::{Lsn, Snapshot};
 
 /// The server at the other end of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,10 +272,8 @@ fn creation_answer(row: &QueryRow) -> Option<(Lsn, String)> {
 
 async fn exported_snapshot(settings: &StreamSettings, name: &str) -> Result<Snapshot, ReplicationError> {
     let shown = beside(settings, Phase::Creating, import(settings, name)).await?;
-    shown.parse().map_err(|error: SnapshotSyntax| ReplicationError::Unexpected {
-        doing: Phase::Creating.doing(),
-        message: error.to_string(),
-    })
+    Snapshot::exported(&shown)
+        .map_err(|error| ReplicationError::Unexpected { doing: Phase::Creating.doing(), message: error.to_string() })
 }
 
 async fn import(settings: &StreamSettings, name: &str) -> Result<String, sqlx::Error> {

@@ -16,6 +16,7 @@ mod markers;
 mod offsets;
 mod pump;
 mod relayed;
+mod state;
 mod witness;
 
 use freshline::{broker::kafka::KafkaAddress, change::Beginning, coherence, envelope::Numerics, rules::TableName};

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use freshline::broker::{MessageId, kafka::ID_HEADER};
+use freshline::broker::{
+    MessageId,
+    kafka::{ID_HEADER, NUMBER_HEADER},
+};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
@@ -193,6 +196,20 @@ async fn a_topic_made_anew_that_has_grown_past_the_kept_offset_is_a_hole() {
         shelf.house.stage.sql("update products set price = price + 1").await;
     }
     shelf.house.invalidator.restart().await.expect("started again");
+    shelf.assert_anew().await;
+    shelf.assert_alive().await;
+}
+
+/// So it is with a topic that was made anew under its reader, and has grown past where that stood.
+#[tokio::test]
+async fn a_record_that_does_not_follow_the_one_before_it_is_a_hole() {
+    let shelf = Shelf::new(Source::KafkaRelay).await;
+    let producer: FutureProducer = client(&shelf.house).create().expect("a producer");
+    let (id, record) = records(&shelf.house).pop().expect("a record");
+    let (topic, id, value) = (topic(&shelf.house), id.to_string(), record.to_string());
+    let headers = [(ID_HEADER, id.as_str()), (NUMBER_HEADER, "1")].map(|(key, value)| Header { key, value: Some(value) });
+    let headers = headers.into_iter().fold(OwnedHeaders::new(), OwnedHeaders::insert);
+    producer.send(FutureRecord::<(), _>::to(&topic).payload(&value).headers(headers), ANSWER_WITHIN).await.expect("it is stored");
     shelf.assert_anew().await;
     shelf.assert_alive().await;
 }

@@ -1,6 +1,6 @@
 //! Kafka: one topic, records keyed by the primary key.
 //!
-//! What is stored of a partition has to be a beginning of what was sent to it. The idempotent producer keeps the order, and stops at the
+//! The records of a partition are numbered, so that whoever reads them knows that none is missing. What is stored of a partition has to be a beginning of what was sent to it. The idempotent producer keeps the order, and stops at the
 //! first batch that it cannot bring; no record times out in its queue, for the next would be stored without it. It is the session
 //! that gives up, and begins again with what the slot still has. With several partitions the slot is told to forget only what a
 //! heartbeat in each of them proves to be stored, so that the last record of each tells at the next start whether something is gone.
@@ -18,7 +18,7 @@ use std::{
 };
 
 use freshline::{
-    broker::kafka::{ID_HEADER, KafkaAddress, is_refusal},
+    broker::kafka::{ID_HEADER, KafkaAddress, NUMBER_HEADER, is_refusal},
     coherence::Lsn,
 };
 use futures::{FutureExt, future::try_join_all};
@@ -75,6 +75,8 @@ pub struct Kafka {
     name: String,
     topic: Topic,
     ends: Arc<Ends>,
+    /// The number of each partition's next record.
+    numbers: Vec<u64>,
     lost: CancellationToken,
     _counting: AbortOnDropHandle<()>,
 }
@@ -128,14 +130,14 @@ impl Kafka {
         to.address.greet().await?;
         let context = Context::default();
         let topic = Topic::ready(to, &context).await?;
-        let Tail { ends, last } = Tail::read(to, topic.partitions, &context).await?;
+        let Tail { ends, numbers, last } = Tail::read(to, topic.partitions, &context).await?;
         let config = producer_config(&to.address, &topic);
         let producer: FutureProducer<Context> = config.create_with_context(context).map_err(KafkaRefused::Settings)?;
         let lost = CancellationToken::new();
         let counting = watch(producer.clone(), to.topic.clone(), topic.partitions, lost.clone());
         let ends = Arc::new(Ends(ends.into_iter().map(AtomicI64::new).collect()));
         let counting = AbortOnDropHandle::new(tokio::spawn(counting));
-        Ok((Self { producer, name: to.topic.clone(), topic, ends, lost, _counting: counting }, last))
+        Ok((Self { producer, name: to.topic.clone(), topic, ends, numbers, lost, _counting: counting }, last))
     }
 
     /// The longest value that the topic takes.
@@ -160,28 +162,36 @@ impl Kafka {
     pub async fn publish(&mut self, letter: Letter) -> Result<Stored, KafkaRefused> {
         let deadline = Instant::now() + STORED_WITHIN;
         if !letter.is_for_all() {
-            let partition = if letter.posting.key.is_none() { Some(0) } else { None };
+            let partition = letter.posting.key.as_ref().map_or(0, |key| self.partition_of(key));
             let stored = self.send(&letter, partition, deadline).await?;
             return Ok(stored.map(|stored| stored.map_err(Into::into)).boxed());
         }
         let mut stored = Vec::with_capacity(self.topic.partitions);
-        for partition in 0..i32::try_from(self.topic.partitions).unwrap_or(i32::MAX) {
-            stored.push(self.send(&letter, Some(partition), deadline).await?);
+        for partition in 0..self.numbers.len() {
+            stored.push(self.send(&letter, partition, deadline).await?);
         }
         Ok(try_join_all(stored).map(|stored| stored.map(drop).map_err(Into::into)).boxed())
     }
 
+    /// The partition of a row's key: always the same, so that its changes stay in order.
+    fn partition_of(&self, key: &[u8]) -> usize {
+        let count = self.numbers.len().max(1) as u64;
+        usize::try_from(xxhash_rust::xxh3::xxh3_64(key) % count).unwrap_or(0)
+    }
+
     async fn send(
-        &self,
+        &mut self,
         letter: &Letter,
-        partition: Option<i32>,
+        partition: usize,
         deadline: Instant,
     ) -> Result<impl Future<Output = Result<(), KafkaRefused>> + Send + use<>, KafkaRefused> {
-        let id = letter.id.to_string();
-        let headers = OwnedHeaders::new_with_capacity(1).insert(Header { key: ID_HEADER, value: Some(&id) });
+        let (id, number) = (letter.id.to_string(), self.numbers[partition].to_string());
+        let headers = OwnedHeaders::new_with_capacity(2)
+            .insert(Header { key: ID_HEADER, value: Some(&id) })
+            .insert(Header { key: NUMBER_HEADER, value: Some(&number) });
         let mut record = FutureRecord::to(&self.name).payload(&letter.posting.value).headers(headers);
         record.key = letter.posting.key.as_ref();
-        record.partition = partition;
+        record.partition = Some(i32::try_from(partition).map_err(|_| KafkaRefused::Partitions)?);
         let delivery = loop {
             match self.producer.send_result(record) {
                 Ok(delivery) => break delivery,
@@ -192,6 +202,7 @@ impl Kafka {
             }
             tokio::time::sleep(ROOM_PAUSE).await;
         };
+        self.numbers[partition] += 1;
         Ok(stored(delivery, deadline, self.ends.clone()))
     }
 }
@@ -217,7 +228,6 @@ fn producer_config(address: &KafkaAddress, topic: &Topic) -> ClientConfig {
         .set("enable.gapless.guarantee", "true") // a batch that is refused ends it: what follows would be stored without
         .set("acks", "all")
         .set("message.timeout.ms", "0") // as would what follows a record that has timed out
-        .set("partitioner", "murmur2_random") // as Debezium's producer has it
         .set("compression.type", "lz4")
         .set("linger.ms", LINGER_MS)
         .set("message.max.bytes", topic.message_len_max.to_string())

@@ -33,7 +33,7 @@ pub struct Tapped {
 
 /// The log of the broker that feeds a house.
 pub enum Tap {
-    Nats { messages: Box<pull::Stream>, stream: jetstream::stream::Stream },
+    Nats { messages: Box<pull::Stream>, stream: Box<jetstream::stream::Stream> },
     Kafka { consumer: StreamConsumer, committed: StreamConsumer, topic: String },
 }
 
@@ -56,7 +56,7 @@ impl Tap {
         let wanted = pull::Config { deliver_policy, ack_policy: AckPolicy::None, ..pull::Config::default() };
         let consumer = stream.create_consumer(wanted).await?;
         let messages = consumer.stream().max_messages_per_batch(PULL_MAX).messages().await?;
-        Ok(Self::Nats { messages: Box::new(messages), stream })
+        Ok(Self::Nats { messages: Box::new(messages), stream: Box::new(stream) })
     }
 
     fn kafka(brokers: &str, topic: String, group: &str, number: Option<u64>) -> Result<Self> {

@@ -1,4 +1,5 @@
-//! What our relay writes beside the changes: ids, by which is known what came again, and heartbeats into every partition. Pure.
+//! What our relay writes beside the changes: numbers, by which is known that none is missing; ids, by which is known what came again;
+//! and heartbeats into every partition. Pure.
 //!
 //! In each partition a record comes after all that the relay had sent there before it, at least once. So what is not later than one
 //! that came, came as well; and everything up to the least of the last heartbeats has come.
@@ -11,6 +12,8 @@ pub struct Relayed(Vec<Seen>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
+    /// The number of the last record, where it had one.
+    number: Option<u64>,
     /// The place of the last change that came.
     last: (Lsn, u64),
     /// The position of the last heartbeat.
@@ -21,6 +24,12 @@ impl Relayed {
     /// Of so many partitions nothing is known yet.
     pub fn new(partitions: usize) -> Self {
         Self(vec![Seen::default(); partitions])
+    }
+
+    /// Whether the record of this number does not follow the one before it: records are missing, or the topic was made anew under us.
+    pub fn has_gap(&mut self, partition: usize, number: u64) -> bool {
+        let Some(seen) = self.0.get_mut(partition) else { return false };
+        seen.number.replace(number).is_some_and(|before| number != before.wrapping_add(1))
     }
 
     /// Whether a record of the history that is read came before, as it does when a relay is killed. Heartbeats and holes do no harm.
@@ -63,6 +72,14 @@ mod tests {
         assert_eq!(came.map(|id| relayed.came_again(0, &id)), [false, false, true, true, false, false, true]);
         assert!(!relayed.came_again(1, &id(10, 1)), "it came to another");
         assert!(!relayed.came_again(0, &id(5, 0)), "a hole is told as often as it is said");
+    }
+
+    #[test]
+    fn a_number_that_does_not_follow_is_a_gap_wherever_it_lies() {
+        let mut relayed = Relayed::new(2);
+        let gaps = [7, 8, 9, 12, 13, 3, 4, 4].map(|number| relayed.has_gap(0, number));
+        assert_eq!(gaps, [false, false, false, true, false, true, false, true]);
+        assert!(!relayed.has_gap(1, 99), "the first of another partition");
     }
 
     #[test]

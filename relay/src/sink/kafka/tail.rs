@@ -1,8 +1,8 @@
 //! The end of each partition: where the next record has to lie, and what the last one says.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use freshline::broker::kafka::ID_HEADER;
+use freshline::broker::kafka::{ID_HEADER, NUMBER_HEADER};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
@@ -21,6 +21,8 @@ impl ConsumerContext for Context {}
 pub struct Tail {
     /// The last offset of each partition; -1 where it never had a record.
     pub ends: Vec<i64>,
+    /// The number that the next record of each partition gets: the one that follows, or one that follows none.
+    pub numbers: Vec<u64>,
     /// What all of them have; `None` where one has no record, or none of the relay's.
     pub last: Option<Last>,
 }
@@ -56,16 +58,18 @@ fn read(consumer: &BaseConsumer<Context>, topic: &str, partitions: usize, contex
         }
     }
     consumer.assign(&assigned).map_err(context.doing("looking for the last record"))?;
-    let mut lasts = vec![None; partitions];
-    read_lasts(consumer, assigned.count(), &mut lasts, context)?;
-    Ok(Tail { ends, last: least(&lasts) })
+    let mut tails = vec![(None, None); partitions];
+    read_lasts(consumer, assigned.count(), &mut tails, context)?;
+    let (lasts, numbers): (Vec<Option<Last>>, Vec<Option<u64>>) = tails.into_iter().unzip();
+    let numbers = numbers.into_iter().map(|number| number.map_or_else(follows_none, |number| number + 1)).collect();
+    Ok(Tail { ends, numbers, last: least(&lasts) })
 }
 
 /// Reads until each partition that was assigned has come to its end.
 fn read_lasts(
     consumer: &BaseConsumer<Context>,
     assigned: usize,
-    lasts: &mut [Option<Last>],
+    tails: &mut [(Option<Last>, Option<u64>)],
     context: &Context,
 ) -> Result<(), KafkaRefused> {
     let (deadline, mut ended) = (Instant::now() + ANSWER_WITHIN, 0);
@@ -73,8 +77,8 @@ fn read_lasts(
         let left = deadline.saturating_duration_since(Instant::now());
         match consumer.poll(left) {
             Some(Ok(message)) => {
-                let slot = usize::try_from(message.partition()).ok().and_then(|slot| lasts.get_mut(slot));
-                slot.into_iter().for_each(|slot| *slot = Some(last_of(&message)));
+                let slot = usize::try_from(message.partition()).ok().and_then(|slot| tails.get_mut(slot));
+                slot.into_iter().for_each(|slot| *slot = (Some(last_of(&message)), number_of(&message)));
             }
             Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
             Some(Err(error)) => return Err(context.doing("reading the last record")(error)),
@@ -87,8 +91,21 @@ fn read_lasts(
 }
 
 fn last_of(message: &BorrowedMessage<'_>) -> Last {
-    let id = message.headers().and_then(|headers| headers.iter().find(|header| header.key == ID_HEADER)?.value);
-    Last::of(id.and_then(|id| std::str::from_utf8(id).ok()), message.payload())
+    Last::of(header(message, ID_HEADER), message.payload())
+}
+
+fn number_of(message: &BorrowedMessage<'_>) -> Option<u64> {
+    header(message, NUMBER_HEADER)?.parse().ok()
+}
+
+fn header<'a>(message: &'a BorrowedMessage<'_>, key: &str) -> Option<&'a str> {
+    let value = message.headers()?.iter().find(|header| header.key == key)?.value?;
+    std::str::from_utf8(value).ok()
+}
+
+/// Above all that were counted up from any earlier one, for no relay writes a million records a second.
+fn follows_none() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros().try_into().unwrap_or(0))
 }
 
 /// The last record of all that every partition has been sent.
