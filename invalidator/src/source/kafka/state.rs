@@ -311,7 +311,6 @@ impl State {
         turn: &mut Turn,
         looked: Result<(usize, bool), KafkaFailed>,
     ) -> Result<Vec<Event>, KafkaFailed> {
-        warn!("DBG looked {looked:?} at {:?} read {:?}", self.looked_at, self.read);
         let before = self.read.len();
         match looked {
             Ok((now, _)) if now != before => Err(KafkaFailed::Partitions { before, now }),
