@@ -5,13 +5,13 @@ use freshline::{
     coherence::{Control, Fill, Lsn, Refusal, Stripes},
 };
 use stage::{Feed, Process, Source, Stage};
-use uuid::Uuid;
 
 use crate::{
     hands,
     house::{House, launch},
     life::{PRICE_1, insert, key},
     reader::{Reader, Watched},
+    shelf,
 };
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn what_cannot_be_read_is_kept_and_what_it_names_is_gone() {
 async fn where_no_marker_comes_back_the_age_of_each_entry_proves_it_fresh() {
     let stage = Stage::new().await;
     let feed = Feed::new(&stage, Source::KafkaTables).await;
-    let (id, stripes) = (Uuid::from_u128(1), Stripes::new(stage.name(), 1).expect("a layout"));
+    let (id, stripes) = (shelf::id(1), Stripes::new(stage.name(), 1).expect("a layout"));
     stage
         .sql(&format!("insert into products (id, sku, name, category, price) values ('{id}', 'sku-1', 'thing', 'audio', 10)"))
         .await;

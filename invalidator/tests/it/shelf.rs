@@ -103,7 +103,8 @@ impl Shelf {
     pub async fn assert_kept(&self) {
         self.reader.assert_true(&self.watched).await;
         let generation = self.house.opened().await.generation;
-        assert_eq!(generation, self.generation, "nothing was lost, so nothing is given up");
+        let told = self.house.invalidator.lines().into_iter().filter(|line| !line.contains("DEBUG")).collect::<Vec<_>>().join("\n");
+        assert_eq!(generation, self.generation, "nothing was lost, so nothing is given up; the invalidator says:\n{told}");
     }
 
     /// What is read is true, whether the cache serves it now or not.

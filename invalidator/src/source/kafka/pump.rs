@@ -32,6 +32,11 @@ pub struct Pump {
     state: State,
 }
 
+/// How many partitions there are, and whether one of these records has become another.
+async fn looked(log: &Log, read: &[Option<Next>]) -> Result<(usize, bool), KafkaFailed> {
+    Ok((log.counted().await?, log.is_another(read).await?))
+}
+
 impl Pump {
     /// A pump of what is assigned to this log.
     pub fn new(turn: Turn, log: Log, tools: (Markers, Decoder, Letters), history: coherence::Source, start: Start) -> Self {
@@ -48,7 +53,7 @@ impl Pump {
             let log = &log;
             async move {
                 tokio::time::sleep(LOOKED_EVERY).await;
-                Ok((log.counted().await?, log.is_another(&read).await?))
+                (looked(log, &read).await, read)
             }
         };
         let mut looking = Box::pin(looked_later(Vec::new()));
@@ -60,9 +65,11 @@ impl Pump {
                     let asked = state.letters.asked().await?;
                     state.again(&mut turn, &asked).await?
                 }
-                looked = &mut looking => {
+                (looked, read) = &mut looking => {
+                    // What could not be looked at is looked at again, and not what was read after it.
+                    let is_known = looked.is_ok();
                     let events = state.compare(&mut turn, looked).await?;
-                    looking = Box::pin(looked_later(state.next_look()));
+                    looking = Box::pin(looked_later(if is_known { state.next_look() } else { read }));
                     events
                 }
                 place = reader.acknowledged() => {

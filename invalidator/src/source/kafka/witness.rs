@@ -7,8 +7,8 @@ use freshline::broker::kafka::KafkaAddress;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
 };
-use tracing::debug;
 
 use super::{
     error::KafkaFailed,
@@ -36,41 +36,42 @@ impl Witness {
         Ok(Self(Arc::new(config.create().map_err(KafkaFailed::Settings)?)))
     }
 
-    /// Whether a record that was read, by partition, is another by now. One that is gone is not: it may have grown too old.
+    /// Whether a record that was read, by partition, is another by now, or will be. One that is gone is not: it may have grown too old.
+    ///
+    /// # Errors
+    /// [`KafkaFailed`]: it is not known.
     pub fn sees_another(&self, read: Vec<(Partition, Next)>) -> impl Future<Output = Result<bool, KafkaFailed>> + Send + use<> {
         let consumer = self.0.clone();
         blocking(move || {
-            let assigning = || KafkaFailed::doing("looking again at what was read");
-            let mut assigned = TopicPartitionList::new();
-            for (partition, next) in &read {
-                let last = Offset::Offset(next.offset - 1);
-                assigned.add_partition_offset(&partition.topic, partition.number, last).map_err(assigning())?;
+            let looking = || KafkaFailed::doing("looking again at what was read");
+            let (mut assigned, mut expected) = (TopicPartitionList::new(), HashMap::new());
+            for (Partition { topic, number }, next) in read {
+                let (low, high) = consumer.fetch_watermarks(&topic, number, ANSWER_WITHIN).map_err(looking())?;
+                if high < next.offset {
+                    return Ok(true); // it ends before where it was read to
+                }
+                if low < next.offset {
+                    assigned.add_partition_offset(&topic, number, Offset::Offset(next.offset - 1)).map_err(looking())?;
+                    expected.insert((topic, number), next);
+                }
             }
-            consumer.assign(&assigned).map_err(assigning())?;
-            let is_another = compare(&consumer, read);
-            consumer.unassign().map_err(assigning())?;
-            Ok(is_another)
+            consumer.assign(&assigned).map_err(looking())?;
+            let is_another = compare(&consumer, expected);
+            consumer.unassign().map_err(looking())?;
+            is_another.map_err(looking())
         })
     }
 }
 
 /// Compares the first record of each partition with what was read there.
-fn compare(consumer: &BaseConsumer, read: Vec<(Partition, Next)>) -> bool {
-    let mut read: HashMap<_, _> = read.into_iter().map(|(at, next)| ((at.topic, at.number), next)).collect();
-    while !read.is_empty() {
-        match consumer.poll(ANSWER_WITHIN) {
-            Some(Ok(message)) => {
-                let next = read.remove(&(message.topic().to_owned(), message.partition()));
-                if next.is_some_and(|next| message.offset() + 1 == next.offset && !next.is_after(&message)) {
-                    return true;
-                }
-            }
-            Some(Err(error)) => {
-                debug!(error = &error as &dyn std::error::Error, "what was read could not be looked at again");
-                return false;
-            }
-            None => return false,
+fn compare(consumer: &BaseConsumer, mut expected: HashMap<(String, i32), Next>) -> Result<bool, KafkaError> {
+    while !expected.is_empty() {
+        let message = consumer.poll(ANSWER_WITHIN).ok_or(KafkaError::NoMessageReceived)??;
+        let next = expected.remove(&(message.topic().to_owned(), message.partition()));
+        // A record that was compacted away is none to compare with.
+        if next.is_some_and(|next| message.offset() + 1 == next.offset && !next.is_after(&message)) {
+            return Ok(true);
         }
     }
-    false
+    Ok(false)
 }
