@@ -86,7 +86,9 @@ where
             return ExitCode::SUCCESS;
         }
         Some("--help") => {
-            println!("Runs {name} until SIGTERM. Settings are variables, or options after them; --settings [env] lists them.");
+            println!(
+                "Runs {name} until SIGTERM. Settings are variables, or options, which go before them; --settings [env] lists them."
+            );
             return ExitCode::SUCCESS;
         }
         Some(_) | None => {}
