@@ -8,7 +8,8 @@ use freshline::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// How an answer came about (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// A caller that asked with a token must not hand the answer to others, nor be given it again. Any other answer may be kept, and has
 /// to be asked about before it is used: how long it stays true is not known here.

@@ -7,6 +7,7 @@ mod body;
 mod config;
 mod extract;
 mod front;
+mod gauges;
 mod headers;
 mod health;
 mod meter;
@@ -15,11 +16,12 @@ mod problem;
 mod product;
 mod read;
 mod routes;
+mod traced;
 mod write;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    freshline::service::run("the API", app::start)
+    freshline::service::run("freshline-api", app::start)
 }

@@ -16,6 +16,7 @@ mod nats;
 mod password;
 pub mod port;
 mod postgres;
+mod prometheus;
 mod redis;
 mod user;
 
@@ -31,8 +32,17 @@ pub use kafka::{KAFKA_USER, Kafka, KafkaLogin, KafkaOptions, KafkaTls};
 pub use nats::{NATS_USER, Nats, NatsLogin, NatsOptions};
 pub use password::Passwords;
 pub use postgres::{Postgres, PostgresOptions, Shutdown};
+pub use prometheus::{Prometheus, check_with_promtool};
 pub use redis::{Redis, RedisOptions};
 pub use user::ServerUser;
+
+/// Sees to it that Prometheus and promtool are here.
+///
+/// # Errors
+/// If they are missing and may not be installed: with one line that says what to do.
+pub fn ensure_prometheus() -> Result<()> {
+    install::ensure_all(&[Missing::Prometheus])
+}
 
 /// Sees to it that the servers of brokers are here: nats-server, Kafka and Debezium, and what fetches and runs them.
 ///

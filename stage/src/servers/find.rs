@@ -76,6 +76,11 @@ pub(super) fn java() -> Option<PathBuf> {
     programs.into_iter().find(|program| version_of(program) >= Some(JAVA_MAJOR_MIN))
 }
 
+/// `prometheus` or `promtool`, on the PATH or where distributions put it.
+pub(super) fn of_prometheus(name: &str) -> Option<PathBuf> {
+    places().into_iter().map(|place| place.join(name)).find(|program| program.is_file())
+}
+
 fn postgres_in(places: &[PathBuf]) -> impl Iterator<Item = PostgresBinaries> {
     places.iter().filter(|bin| bin.join("initdb").is_file()).filter_map(|bin| {
         let major = version_of(&bin.join("postgres"))?;

