@@ -5,6 +5,7 @@
 
 mod certificates;
 mod connect;
+mod container_tools;
 mod daemon;
 mod fetched;
 mod find;
@@ -24,6 +25,7 @@ use anyhow::Result;
 
 pub use certificates::{Authority, Certificate};
 pub use connect::{Connect, ConnectOptions, Connector, Topology};
+pub use container_tools::{check_with_hadolint, compose_config, ensure_container_tools};
 pub use daemon::Daemon;
 pub use find::{PostgresBinaries, RedisBinary, postgres, postgres_of, redis as redis_binary};
 pub use home::Home;

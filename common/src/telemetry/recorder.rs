@@ -31,6 +31,7 @@ impl Metrics {
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| TelemetryFault::MetricsTwice)?;
         describe();
+        from_zero(&[(names::SPANS, "outcome", &["exported", "failed", "full"])]);
         metrics::gauge!(names::BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Ok(Self { handle })
     }
