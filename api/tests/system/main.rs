@@ -9,3 +9,4 @@ mod random;
 #[allow(dead_code, reason = "shared with the other binary, which uses the rest")]
 mod support;
 mod town;
+mod traces;
