@@ -3,6 +3,7 @@
 //! They listen on 127.0.0.1 only. Postgres and Redis ask for a generated password, kept in files of mode 0600: a superuser of Postgres, or a Redis
 //! that can be told where to write, runs commands as its user, and other people may be on this machine. `trust` would hand them that.
 
+mod caddy;
 mod certificates;
 mod connect;
 mod container_tools;
@@ -23,6 +24,7 @@ mod user;
 
 use anyhow::Result;
 
+pub use caddy::Caddy;
 pub use certificates::{Authority, Certificate};
 pub use connect::{Connect, ConnectOptions, Connector, Topology};
 pub use container_tools::{check_with_hadolint, compose_config, ensure_container_tools};

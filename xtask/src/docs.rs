@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
-use freshline::telemetry::{ALL, MetricKind};
+use freshline::telemetry::{ALL, MetricKind, PROCESS};
 
 use crate::{cargo::cargo, checkout::root};
 
@@ -98,7 +98,7 @@ fn metrics() -> Result<String> {
         "# Metrics\n\nMade from the code by `cargo xtask docs`. Each process answers `/metrics` in Prometheus's text format, on its own \
          address.\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n",
     );
-    for metric in ALL {
+    for metric in ALL.iter().chain(&PROCESS) {
         let kind = match metric.kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",

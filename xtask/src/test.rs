@@ -27,7 +27,7 @@ const STEPS: [&[&str]; 7] = [
 /// where neither the machine nor its package registries have it; a test of the product itself never depends on that.
 const WITH_BROKERS: [&str; 2] = ["nats", "kafka"];
 const WITH_PROMETHEUS: [&str; 1] = ["prometheus"];
-const WITH_CONTAINER_TOOLS: [&str; 2] = ["compose", "hadolint"];
+const WITH_CONTAINER_TOOLS: [&str; 3] = ["compose", "hadolint", "caddy"];
 
 /// Check formatting, lints and house rules, then run all tests on servers of their own
 #[derive(Debug, Clone, clap::Args)]
@@ -35,7 +35,7 @@ pub struct Test {
     /// Run generated tests with this seed, as printed by a run that failed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Fail where NATS, Kafka, Prometheus, Compose or hadolint cannot be had, instead of leaving out the tests that need them
+    /// Fail where NATS, Kafka, Prometheus, Compose, hadolint or Caddy cannot be had, instead of leaving out the tests that need them
     #[arg(long)]
     require_all: bool,
     /// Run only the tests whose names contain this
@@ -54,7 +54,7 @@ impl Test {
         let wanted = [
             ("NATS or Kafka", &WITH_BROKERS[..], stage::servers::ensure_brokers()),
             ("Prometheus", &WITH_PROMETHEUS[..], stage::servers::ensure_prometheus()),
-            ("Compose or hadolint", &WITH_CONTAINER_TOOLS[..], stage::servers::ensure_container_tools()),
+            ("Compose, hadolint or Caddy", &WITH_CONTAINER_TOOLS[..], stage::servers::ensure_container_tools()),
         ];
         let missing: Vec<_> = wanted.into_iter().filter_map(|(what, tests, had)| Some((what, tests, had.err()?))).collect();
         if let (Some((what, _, why)), true) = (missing.first(), self.require_all) {

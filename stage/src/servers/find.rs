@@ -76,8 +76,8 @@ pub(super) fn java() -> Option<PathBuf> {
     programs.into_iter().find(|program| version_of(program) >= Some(JAVA_MAJOR_MIN))
 }
 
-/// `prometheus` or `promtool`, on the PATH or where distributions put it.
-pub(super) fn of_prometheus(name: &str) -> Option<PathBuf> {
+/// A program on the PATH or where distributions put it, of any version.
+pub(super) fn program(name: &str) -> Option<PathBuf> {
     places().into_iter().map(|place| place.join(name)).find(|program| program.is_file())
 }
 

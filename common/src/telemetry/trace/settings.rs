@@ -38,7 +38,7 @@ impl FromStr for CollectorUrl {
         let uri: Uri = text.parse().map_err(|_| "is no URL")?;
         match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => {}
-            Some(scheme) if *scheme == Scheme::HTTPS => return Err("is not http: have a collector near by, and it speak TLS"),
+            Some(scheme) if *scheme == Scheme::HTTPS => return Err("is not http: a collector near by can speak TLS to others"),
             Some(_) | None => return Err("is no URL that begins with http://"),
         }
         let mut parts = uri.into_parts();
