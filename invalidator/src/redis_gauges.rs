@@ -15,11 +15,8 @@ use tracing::debug;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// The gauges, each with the field of INFO that it shows.
-const GAUGES: [(&str, &str); 3] = [
-    (names::REDIS_MEMORY, "used_memory"),
-    (names::REDIS_MEMORY_MAX, "maxmemory"),
-    (names::REDIS_CLIENTS, "connected_clients"),
-];
+const GAUGES: [(&str, &str); 3] =
+    [(names::REDIS_MEMORY, "used_memory"), (names::REDIS_MEMORY_MAX, "maxmemory"), (names::REDIS_CLIENTS, "connected_clients")];
 
 /// Measures until `stop`. While Redis is away the last that it said stands; `freshline_redis_up` tells that.
 pub async fn run(links: Links, stop: CancellationToken) {

@@ -152,7 +152,8 @@ impl Assembler {
             (Step::CaughtUp, None) => work.push(Work::CaughtUp),
             (Step::Hole(beginning), None) => work.push(Work::Hole(beginning)),
             // The decoder refuses rows outside transactions; a position inside one says nothing yet.
-            (Step::Touch(_) | Step::Bump | Step::WrittenBy(_), None) | (Step::Reached(..) | Step::CaughtUp | Step::Hole(_), Some(_)) => {}
+            (Step::Touch(_) | Step::Bump | Step::WrittenBy(_), None)
+            | (Step::Reached(..) | Step::CaughtUp | Step::Hole(_), Some(_)) => {}
         }
     }
 
@@ -232,8 +233,10 @@ mod tests {
 
     #[test]
     fn a_giant_is_announced_before_its_first_part_and_loses_nothing() {
-        let steps =
-            [Step::Begin(NarrowXid(7), None)].into_iter().chain(touches(2 * HELD_MAX + 50)).chain([Step::Bump, Step::Commit(end(9))]);
+        let steps = [Step::Begin(NarrowXid(7), None)]
+            .into_iter()
+            .chain(touches(2 * HELD_MAX + 50))
+            .chain([Step::Bump, Step::Commit(end(9))]);
         let work = assemble(steps);
         assert!(matches!(work.first(), Some(Work::GiantBegins(NarrowXid(7)))));
         assert!(matches!(work.last(), Some(Work::GiantEnds { bumps: true, .. })));

@@ -24,7 +24,9 @@ struct Collector {
 async fn keep(State(spans): State<Arc<Mutex<Vec<Value>>>>, Json(request): Json<Value>) {
     for resource in request["resourceSpans"].as_array().expect("resources") {
         let service = resource["resource"]["attributes"][0]["value"]["stringValue"].clone();
-        for span in resource["scopeSpans"].as_array().expect("scopes").iter().flat_map(|scope| scope["spans"].as_array().expect("spans")) {
+        for span in
+            resource["scopeSpans"].as_array().expect("scopes").iter().flat_map(|scope| scope["spans"].as_array().expect("spans"))
+        {
             let mut span = span.clone();
             span["service"] = service.clone();
             spans.lock().expect("no panic").push(span);
@@ -97,7 +99,10 @@ async fn a_change_is_linked_to_the_write_that_made_it(source: Source) {
     assert_ne!(apply["traceId"], write["traceId"], "a trace of its own");
     let services = (apply["service"].as_str(), write["service"].as_str());
     assert_eq!(services, (Some("freshline-invalidator"), Some("freshline-api")));
-    let xid = written.header("freshline-token").split(['.', '/', ':', '-']).any(|part| apply["attributes"][0]["value"]["stringValue"] == part);
+    let xid = written
+        .header("freshline-token")
+        .split(['.', '/', ':', '-'])
+        .any(|part| apply["attributes"][0]["value"]["stringValue"] == part);
     assert!(xid, "{apply} is of the transaction of {:?}", written.headers);
     let sql = collector.heard("product.write").await;
     assert_eq!((&sql["traceId"], &sql["parentSpanId"]), (&write["traceId"], &write["spanId"]));
@@ -154,7 +159,8 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     until("the spans are given up", async || {
         assert_eq!(api.get("/products?limit=1").await.status, StatusCode::OK);
         let metrics = api.get("/metrics").await.body;
-        let lost = metrics.lines().find_map(|line| line.strip_prefix(r#"freshline_spans_total{outcome="failed"} "#)?.parse::<u64>().ok());
+        let lost =
+            metrics.lines().find_map(|line| line.strip_prefix(r#"freshline_spans_total{outcome="failed"} "#)?.parse::<u64>().ok());
         if lost > Some(0) { Ok(()) } else { Err(metrics) }
     })
     .await;

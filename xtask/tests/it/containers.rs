@@ -117,7 +117,9 @@ fn no_image_of_ours_runs_as_root_and_each_that_serves_can_be_asked_whether_it_do
     for stage in ["api", "invalidator", "relay"] {
         let begin = dockerfile.find(&format!(" AS {stage}\n")).expect("its stage");
         let own = dockerfile[begin..].split("\nFROM ").next().unwrap_or_default();
-        assert!(own.contains(&format!("HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD [\"freshline-{stage}\", \"--ready\"")));
+        assert!(own.contains(&format!(
+            "HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD [\"freshline-{stage}\", \"--ready\""
+        )));
     }
 }
 

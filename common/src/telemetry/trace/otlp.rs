@@ -84,7 +84,10 @@ mod tests {
         };
         let request: Json = serde_json::from_slice(&request("freshline-invalidator", "host:7", &[ended])).expect("JSON");
         let one = &request["resourceSpans"][0];
-        assert_eq!(one["resource"]["attributes"][0], json!({"key": "service.name", "value": {"stringValue": "freshline-invalidator"}}));
+        assert_eq!(
+            one["resource"]["attributes"][0],
+            json!({"key": "service.name", "value": {"stringValue": "freshline-invalidator"}})
+        );
         assert_eq!(
             one["scopeSpans"][0]["spans"],
             json!([{
