@@ -8,7 +8,8 @@ use freshline::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// How an answer came about (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Where one value, or several of one answer, came from.
 #[derive(Debug, Clone, Copy)]

@@ -103,6 +103,7 @@ mod explanation;
 mod fills;
 mod flight;
 mod found;
+mod freshness;
 mod leases;
 mod loads;
 mod lookup;

@@ -8,3 +8,4 @@ mod races;
 #[allow(dead_code, reason = "shared with the other binary, which uses the rest")]
 mod support;
 mod town;
+mod traces;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{CacheError, Loaded, meters::Meters};
+use crate::telemetry::trace::{self, SpanKind};
 
 /// The places for loads.
 pub(super) struct Loads {
@@ -27,7 +28,7 @@ impl Loads {
             return Err(CacheError::Overloaded);
         };
         let began = Instant::now();
-        let loaded = load().await;
+        let loaded = trace::step("value.load", SpanKind::Client, load()).await;
         meters.load(began.elapsed(), loaded.is_ok());
         loaded.map_err(CacheError::Load)
     }

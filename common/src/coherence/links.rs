@@ -1,14 +1,18 @@
 //! Keeps a link to Redis: makes another when one breaks, and asks a silent one until it answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwapOption;
+use metrics::{counter, gauge, histogram};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::link::{Link, LinkError, Shared};
-use crate::fault::Classified;
+use crate::{fault::Classified, telemetry::names};
 
 /// How often the clock is read on a link that answers. A reading serves until the next, and drift is far below a microsecond a second.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -68,6 +72,7 @@ impl LinkKeeper {
     }
 
     fn set(&self, link: Option<&Link>) {
+        up(link.is_some());
         self.current.store(link.map(|link| link.shared().clone()));
         self.changed.send_replace(());
     }
@@ -75,6 +80,7 @@ impl LinkKeeper {
     async fn keep(self) {
         let mut pause = RETRY_MIN;
         let mut is_known_down = false;
+        up(false);
         loop {
             match Link::connect(&self.client, self.deadline).await {
                 Ok(link) => {
@@ -83,7 +89,7 @@ impl LinkKeeper {
                     self.set(Some(&link));
                     watch_over(&link).await;
                     self.set(None);
-                    metrics::counter!(crate::telemetry::names::RECONNECTS, "to" => "redis").increment(1);
+                    counter!(names::RECONNECTS, "to" => "redis").increment(1);
                     warn!("the connection to Redis broke");
                 }
                 Err(error) => {
@@ -107,14 +113,20 @@ async fn watch_over(link: &Link) {
             () = link.silenced(), if !link.is_silent() => continue,
             () = tokio::time::sleep(pause) => {}
         }
-        let was_silent = link.is_silent();
-        match link.time().await {
+        let (was_silent, asked) = (link.is_silent(), Instant::now());
+        let time = link.time().await;
+        up(time.is_ok());
+        match time {
             Ok(_) if was_silent => info!("Redis answers again"),
-            Ok(_) => {}
+            Ok(_) => histogram!(names::REDIS_ROUND_TRIP).record(asked.elapsed()),
             Err(LinkError::Silent) if was_silent => {}
             Err(error) => report(&error),
         }
     }
+}
+
+fn up(is_up: bool) {
+    gauge!(names::REDIS_UP).set(if is_up { 1.0 } else { 0.0 });
 }
 
 fn report(error: &LinkError) {

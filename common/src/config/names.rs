@@ -69,8 +69,11 @@ pub(super) const ALL: &[&str] = &[
     "SLOT_WARN_BYTES",
     "SOURCE",
     "STRIPES",
+    "TRACES_RATIO",
+    "TRACES_URL",
     "TRAIL",
     "VALUE_TTL_MS",
+    "WARMER_ADDRESS",
 ];
 
 /// Whether a setting of this name exists. A loop over bytes, because it runs in constants.
