@@ -30,7 +30,7 @@ pub use install::{Missing, ensure, ensure_build_tools};
 pub use kafka::{KAFKA_USER, Kafka, KafkaLogin, KafkaOptions, KafkaTls};
 pub use nats::{NATS_USER, Nats, NatsLogin, NatsOptions};
 pub use password::Passwords;
-pub use postgres::{Postgres, PostgresOptions, Shutdown};
+pub use postgres::{Paused, Postgres, PostgresOptions, Shutdown};
 pub use redis::{Redis, RedisOptions};
 pub use user::ServerUser;
 

@@ -171,7 +171,7 @@ fn a_setting_that_may_be_left_out_is_nothing_then_and_checked_otherwise() {
 
 #[test]
 fn the_documentation_is_made_of_the_same_constants() {
-    let settings = [DATABASE_URL.describe(), shared::LOG_FORMAT.describe()];
+    let settings = [PostgresUrl::SETTINGS[0], shared::LOG_FORMAT.describe()];
     let table = markdown_table(&settings);
     assert!(table.contains("| `FRESHLINE_DATABASE_URL` | a URL such as postgres://"), "{table}");
     assert!(table.contains("| `FRESHLINE_LOG_FORMAT` | human or json | `human` | Log lines for people"), "{table}");

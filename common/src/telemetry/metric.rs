@@ -38,7 +38,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    READS = Counter "freshline_reads_total" ["outcome"] "Values read through the cache: hit, or the rule that kept the first look from serving.";
+    READS = Counter "freshline_reads_total" ["outcome"] "Values read through the cache: hit, fallback, or the rule that kept the first look from serving.";
     READS_COALESCED = Counter "freshline_reads_coalesced_total" [] "Values read by one reader for others of the same process that missed them as well.";
     LEASES = Counter "freshline_leases_total" ["outcome"] "Leases asked for, by what became of them.";
     LOADS = Counter "freshline_loads_total" ["outcome"] "Readings of Postgres on behalf of the cache.";
@@ -46,6 +46,10 @@ metrics! {
     FILLS = Counter "freshline_fills_total" ["outcome"] "Values read from Postgres, by what became of their fill.";
     UNREADABLE_ENTRIES = Counter "freshline_unreadable_entries_total" ["reason"] "Entries of another version, a bad checksum or an unknown body, each read as a miss.";
     REDIS_FAILURES = Counter "freshline_redis_failures_total" ["reason"] "Calls to Redis that failed or ran into their deadline.";
+    BREAKER_OPEN = Gauge "freshline_breaker_open" ["dependency"] "1 while calls to a server are refused at once, because it did not answer those before; else 0.";
+    BREAKER_REFUSED = Counter "freshline_breaker_refused_total" ["dependency"] "Calls refused at once, because the server did not answer those before.";
+    FALLBACK_BYTES = Gauge "freshline_fallback_bytes" [] "Memory of the values that are kept while Redis is away.";
+    FALLBACK_VALUES = Gauge "freshline_fallback_values" [] "Values that are kept while Redis is away.";
     HTTP_REQUESTS = Counter "freshline_http_requests_total" ["method", "route", "status"] "Requests answered.";
     HTTP_REQUEST_SECONDS = Histogram "freshline_http_request_seconds" ["route"] "Time from a request's head to its answer's.";
     CHANGES_APPLIED = Counter "freshline_changes_applied_total" ["action"] "What changes touched, applied to Redis and confirmed by it: keys refreshed or invalidated, and tags.";
