@@ -6,4 +6,6 @@ mod degraded;
 mod ending;
 mod products;
 mod protocol;
+mod secrets;
 mod support;
+mod tls;

@@ -79,7 +79,11 @@ impl Tls {
     /// [`TlsFault`].
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsFault> {
         let unreadable = |cause| TlsFault::Certificate { path: certificate.to_owned(), cause };
-        let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(unreadable)?;
+        let read = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let chain = read.map_err(unreadable)?;
+        if chain.is_empty() {
+            return Err(unreadable(pem::Error::NoItemsFound));
+        }
         let private = PrivateKeyDer::from_pem_file(key).map_err(|cause| TlsFault::Key { path: key.to_owned(), cause })?;
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private);
         let unfit = |cause| TlsFault::Pair { certificate: certificate.to_owned(), key: key.to_owned(), cause };
