@@ -64,7 +64,8 @@ async fn no_log_holds_a_password_whatever_goes_wrong_and_however_much_is_logged(
     let product = api.made("a", "1").await;
     let path = format!("/products/{}", product["id"].as_str().expect("an id"));
     for fault in [Fault::Refuse, Fault::HoldReplies, Fault::None] {
-        (redis.set(fault), postgres.set(fault));
+        redis.set(fault);
+        postgres.set(fault);
         api.get(&path).await;
         api.send(Method::PATCH, &path, r#"{"price":2}"#).await;
     }
@@ -72,7 +73,8 @@ async fn no_log_holds_a_password_whatever_goes_wrong_and_however_much_is_logged(
     // Logins that are refused, told with their cause.
     stage.sql(&format!("revoke connect on database {} from public", stage.name())).await;
     stage.redis().run::<()>(&["ACL", "SETUSER", Login::Api.redis_name(), "off"]).await.expect("set");
-    (redis.cut(), postgres.cut());
+    redis.cut();
+    postgres.cut();
     until("both refuse", async || api.get(&path).await.status != StatusCode::OK).await;
     let log = api.process.lines();
     assert!(log.iter().any(|line| line.contains(" DEBUG ")), "it was to log all there is");

@@ -93,9 +93,10 @@ impl Classified for LinkError {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Forbidden(_) => {
-                Some("check user and password in FRESHLINE_REDIS_URL, and the user's rules with ACL GETUSER".into())
-            }
+            Self::Forbidden(_) => Some(
+                "check user and password in FRESHLINE_REDIS_URL or FRESHLINE_REDIS_PASSWORD, and the user's rules with ACL GETUSER"
+                    .into(),
+            ),
             Self::TooOld(_) => Some("use Redis 7.0 or newer, or any Valkey".into()),
             Self::Untrusted(error) => tls::cause_of(error).map(|cause| tls::REDIS.remedy(cause)),
             Self::Down(_) | Self::Silent | Self::Refused(_) | Self::Reply(_) => None,

@@ -55,7 +55,7 @@ impl<S> Paced<S> {
 
     /// Whether a head has begun and not come to its end.
     fn is_in_head(&self) -> bool {
-        self.read_in % 2 == 0 && self.read_in == self.turns.now()
+        self.read_in.is_multiple_of(2) && self.read_in == self.turns.now()
     }
 
     fn written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
