@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::{Body, Config, Database},
+    caching::Caching,
+    config::{Body, Config, Database, Http},
+    cors,
     front::Front,
     health::{Postgres, Watch},
     routes,
@@ -35,13 +37,15 @@ pub struct Services {
     pub writes: Writes,
     /// What a body may be.
     pub body: Body,
+    /// What caches of others may keep.
+    pub caching: Caching,
     /// Hears how Postgres answers.
     pub postgres: Postgres,
 }
 
 /// Binds the port, and starts every task; the set owns them. Neither Redis nor Postgres has to be there: both are connected when they are.
 pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
-    let Config { shared, address, limits, tls, body, database, redis_deadline, cache } = config;
+    let Config { shared, address, limits, tls, body, database, redis_deadline, cache, http: Http { caching, cors } } = config;
     let metrics = Metrics::install()?;
     let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
     let (links, keeper) = Links::new(redis, redis_deadline);
@@ -69,8 +73,9 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     info!("listening on {own_address}");
     let process = Process { address: Some(own_address.clone()), admin_address: Some(own_address), ..Process::this(Role::Api) };
     let registration = Registration::new(links.clone(), &shared.stripes, process);
-    let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, postgres };
+    let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, caching, postgres };
     let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
+    let router = if let Some(layer) = cors::layer(&cors) { router.layer(layer) } else { router };
     let front = Front::new(router, readiness);
 
     // What requests need outlives the last of them.

@@ -9,27 +9,24 @@ mod load;
 
 use std::sync::Arc;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use bytes::Bytes;
 use freshline::{
     cache::Found,
     catalog::{Page, keys},
+    coherence::Tag,
 };
-use http::StatusCode;
 use uuid::Uuid;
 
 use self::{
-    answer::{Items, json, wrapped},
+    answer::{Items, json, represented, wrapped},
     asked::{AskedBatch, AskedList},
     load::unread,
 };
 use crate::{
     app::Services,
     extract::{Asked, Id},
-    headers::{Provenance, is_known},
+    headers::Provenance,
     page::CachedPage,
     problem::{Problem, Subject},
 };
@@ -39,19 +36,16 @@ pub async fn product(State(services): State<Arc<Services>>, Id(id): Id, asked: A
     let found = services.cache.get(&keys::product(id), &asked.want, || services.load_product(id)).await;
     let found: Found<Bytes> = found.map_err(unread)?;
     let provenance = Provenance::of(&found);
+    let mut headers = provenance.headers();
+    services.caching.product.tell(&asked, names(None, &[id]), &mut headers);
     let Some(body) = found.value else {
         let problem = Problem::new(Subject::NoProduct, format!("No product has the id {id}."));
-        let problem = problem.with_headers(provenance.headers(None, &asked.want));
-        return Err(problem.with_explanation(found.explanation.as_deref().map(answer::raw)));
+        return Err(problem.with_headers(headers).with_explanation(found.explanation.as_deref().map(answer::raw)));
     };
     if let Some(explanation) = found.explanation {
-        return Ok(json(wrapped(&body, &explanation), provenance.headers(None, &asked.want)));
+        return Ok(json(wrapped(&body, &explanation), headers));
     }
-    let headers = provenance.headers(Some(found.etag), &asked.want);
-    if is_known(asked.if_none_match.as_ref(), found.etag) {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
-    }
-    Ok(json(body, headers))
+    Ok(represented(body, found.etag, &asked, headers))
 }
 
 /// `GET /products`: a page. Its ids are cached under the tag of its order; its rows are entries of their own, fetched together.
@@ -65,9 +59,10 @@ pub async fn list(State(services): State<Arc<Services>>, AskedList { list, asked
     let mut items = Items::new(&rows);
     items.push_next(next.as_ref());
     items.push_explanations(found.explanation.as_deref(), &rows);
-    let mut headers = Provenance::of(&found).and(&rows).headers(None, &asked.want);
+    let mut headers = Provenance::of(&found).and(&rows).headers();
+    services.caching.list.tell(&asked, names(tags.first(), &ids), &mut headers);
     answer::link_next(&mut headers, &list, next.as_ref());
-    Ok(items.into_response(headers, asked.if_none_match.as_ref()))
+    Ok(items.into_response(&asked, headers))
 }
 
 /// `GET /products/batch`: those of these ids that there are, and the ids of which there is none.
@@ -76,8 +71,14 @@ pub async fn batch(State(services): State<Arc<Services>>, AskedBatch { ids, aske
     let mut items = Items::new(&rows);
     items.push_missing(&ids, &rows);
     items.push_explanations(None, &rows);
-    let headers = Provenance::none().and(&rows).headers(None, &asked.want);
-    Ok(items.into_response(headers, asked.if_none_match.as_ref()))
+    let mut headers = Provenance::none().and(&rows).headers();
+    services.caching.list.tell(&asked, names(None, &ids), &mut headers);
+    Ok(items.into_response(&asked, headers))
+}
+
+/// What an answer depends on: the tag of a page, and each row.
+fn names(page: Option<&Tag>, ids: &[Uuid]) -> impl Iterator<Item = String> {
+    page.into_iter().map(|tag| tag.as_str().to_owned()).chain(ids.iter().map(|id| keys::product(*id).as_str().to_owned()))
 }
 
 impl Services {

@@ -13,12 +13,12 @@ use freshline::{
     fault::{Classified, Kind},
     telemetry::chain,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::warn;
 
 use crate::{
     app::Services,
-    body,
+    body, condition,
     extract::{Id, NoQuery, TOKEN},
     problem::{Fault, Place, Problem, Subject},
     product,
@@ -39,23 +39,31 @@ pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: 
 
 /// `PUT /products/{id}`: every field is replaced; one that is left out takes its default.
 pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let seen = condition::seen(request.headers());
     let body = body::read(request, body::PRODUCT, services.body).await?;
     let new = product::draft(&body)?;
-    let written = services.writes.update(id, &new).await.map_err(refused)?;
+    let written = services.writes.update(id, &new, seen.as_deref()).await.map_err(refused)?;
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
 /// `PATCH /products/{id}`: a JSON merge patch.
 pub async fn patch(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let seen = condition::seen(request.headers());
     let body = body::read(request, body::PATCH, services.body).await?;
     let patch = product::patch(&body)?;
-    let written = services.writes.patch(id, &patch).await.map_err(refused)?;
+    let written = services.writes.patch(id, &patch, seen.as_deref()).await.map_err(refused)?;
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
 /// `DELETE /products/{id}`.
-pub async fn delete(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery) -> Result<Response, Problem> {
-    let written = services.writes.delete(id).await.map_err(refused)?.ok_or_else(|| missing(id))?;
+pub async fn delete(
+    State(services): State<Arc<Services>>,
+    Id(id): Id,
+    _: NoQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let seen = condition::seen(&headers);
+    let written = services.writes.delete(id, seen.as_deref()).await.map_err(refused)?.ok_or_else(|| missing(id))?;
     Ok(answer(&written, StatusCode::NO_CONTENT, Stream::empty()))
 }
 
@@ -97,6 +105,15 @@ fn missing(id: uuid::Uuid) -> Problem {
     Problem::new(Subject::NoProduct, format!("No product has the id {id}."))
 }
 
+/// The product is not what the caller has seen: the validator of what it is now.
+fn changed(now: ETag) -> Problem {
+    let problem = Problem::new(Subject::Changed, "It was changed since it was read. Read it again, and decide anew.");
+    match HeaderValue::try_from(now.to_string()) {
+        Ok(now) => problem.with_header(header::ETAG, now),
+        Err(_) => problem,
+    }
+}
+
 /// What a caller is told of a write that was not carried out, or may not have been.
 fn refused(error: WriteError) -> Problem {
     match error {
@@ -111,6 +128,7 @@ fn refused(error: WriteError) -> Problem {
             let fault = Fault::new(place, None, format!("{field} {reason}."), "Send another value.");
             Problem::faulty(Subject::Invalid, vec![fault])
         }
+        WriteError::Changed { now } => changed(now),
         WriteError::Database(error) if may_have_happened(&error) => Problem::passing(Subject::Uncertain, UNCERTAIN, &error),
         WriteError::NotBegun(error @ DatabaseError::Overloaded) => {
             Problem::passing(Subject::Overloaded, "Nothing was written.", &error)

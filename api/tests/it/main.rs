@@ -4,6 +4,7 @@ mod bad_input;
 mod cached;
 mod degraded;
 mod ending;
+mod http;
 mod products;
 mod protocol;
 mod secrets;

@@ -1,6 +1,7 @@
 //! What can go wrong between the catalogue and Postgres, and whose matter it is.
 
 use crate::{
+    coherence::ETag,
     fault::{Classified, Kind},
     tls,
 };
@@ -133,6 +134,12 @@ pub enum WriteError {
         /// What is wrong with it and what would be right.
         reason: &'static str,
     },
+    /// The product is not any more what its writer has seen, so nothing was written.
+    #[error("the product has changed: its validator is {now}")]
+    Changed {
+        /// The validator of the product as it is now.
+        now: ETag,
+    },
     /// No session of Postgres was to be had, so nothing was written.
     #[error(transparent)]
     NotBegun(DatabaseError),
@@ -145,7 +152,7 @@ impl WriteError {
     /// Whether no answer came.
     pub(super) fn is_silence(&self) -> bool {
         match self {
-            Self::SkuTaken { .. } | Self::Invalid { .. } => false,
+            Self::SkuTaken { .. } | Self::Invalid { .. } | Self::Changed { .. } => false,
             Self::NotBegun(error) | Self::Database(error) => error.is_silence(),
         }
     }
@@ -154,7 +161,7 @@ impl WriteError {
 impl Classified for WriteError {
     fn kind(&self) -> Kind {
         match self {
-            Self::SkuTaken { .. } | Self::Invalid { .. } => Kind::Permanent,
+            Self::SkuTaken { .. } | Self::Invalid { .. } | Self::Changed { .. } => Kind::Permanent,
             Self::NotBegun(error) | Self::Database(error) => error.kind(),
         }
     }
@@ -162,6 +169,7 @@ impl Classified for WriteError {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::SkuTaken { .. } => Some("choose another sku, or change the product that has it".into()),
+            Self::Changed { .. } => Some("read it again, and decide anew".into()),
             Self::Invalid { .. } => None,
             Self::NotBegun(error) | Self::Database(error) => error.remedy(),
         }
