@@ -7,10 +7,7 @@ use freshline::{
         kafka::{KafkaAddress, RETENTION_MIN_MS},
         nats::NatsSettings,
     },
-    config::{
-        Description, Faults, Life, PUBLICATION, PostgresUrl, RELAY_SLOT, Reader, SLOT_DROP, SLOT_WARN, Setting, Vars,
-        Word,
-    },
+    config::{Description, Faults, Life, PUBLICATION, PostgresUrl, RELAY_SLOT, Reader, SLOT_DROP, SLOT_WARN, Setting, Vars, Word},
     replication::SlotLimits,
     service::Configuration,
 };

@@ -60,6 +60,11 @@ impl Reads {
         Self { breaker: Some(breaker), ..self }
     }
 
+    /// What stands before its calls.
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.breaker.as_ref()
+    }
+
     /// The product with this id, or that there is none.
     ///
     /// # Errors

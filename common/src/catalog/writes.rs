@@ -115,6 +115,11 @@ impl Writes {
         Self { breaker: Some(breaker), ..self }
     }
 
+    /// What stands before its calls.
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.breaker.as_ref()
+    }
+
     /// Makes a product, with an id of its own.
     ///
     /// # Errors
