@@ -51,6 +51,9 @@ const SETTINGS: [(&str, &str); 7] = [
 /// namespace `freshline`; tests have namespaces of their own.
 const USERS: &str = include_str!("../../../docs/redis-users.acl");
 
+/// The user of the control command there. In Postgres it has none of its own: whoever runs it is the tables' owner.
+const OPERATOR: &str = "freshline_operator";
+
 /// The keys of the namespace that the documentation has as its example.
 const KEYS: &str = "~{freshline.* ~{freshline}*";
 
@@ -87,9 +90,14 @@ impl Redis {
     /// If Redis is not installed; if it does not start: with the end of its log.
     pub async fn start(home: Home, options: RedisOptions) -> Result<Self> {
         let program = find::redis().context(Missing::Redis)?.program;
-        let passwords = Passwords::kept(&home, "redis.passwords", &Login::ALL.map(Login::redis_name))?;
-        let (asked, tls, users, to_run) =
-            (options.port, options.tls.is_some(), Login::ALL.map(|login| user_line(&passwords, login)), program.clone());
+        let names = Login::ALL.map(Login::redis_name).into_iter().chain([OPERATOR]).collect::<Vec<_>>();
+        let passwords = Passwords::kept(&home, "redis.passwords", &names)?;
+        let (asked, tls, users, to_run) = (
+            options.port,
+            options.tls.is_some(),
+            names.iter().map(|name| user_line(&passwords, name)).collect::<Vec<_>>(),
+            program.clone(),
+        );
         let prepare = move |home: &Home, ports: &[u16]| {
             let configuration = home.write(CONFIGURATION, &configuration(home, ports, &users, &options))?;
             let mut command = home.user().command(&to_run);
@@ -114,7 +122,15 @@ impl Redis {
 
     /// The URL for `login`, password included.
     pub fn url(&self, login: Login) -> String {
-        let user = login.redis_name();
+        self.url_of(login.redis_name())
+    }
+
+    /// The URL for the control command.
+    pub fn operator_url(&self) -> String {
+        self.url_of(OPERATOR)
+    }
+
+    fn url_of(&self, user: &str) -> String {
         format!("redis://{user}:{}@127.0.0.1:{}/", self.passwords.of(user), self.port())
     }
 
@@ -182,8 +198,7 @@ fn configuration(home: &Home, ports: &[u16], users: &[String], options: &RedisOp
     settings.into_iter().chain(own).chain(tls).chain(users).chain(given).map(|(name, value)| format!("{name} {value}\n")).collect()
 }
 
-fn user_line(passwords: &Passwords, login: Login) -> String {
-    let user = login.redis_name();
+fn user_line(passwords: &Passwords, user: &str) -> String {
     let documented = USERS.lines().find_map(|line| line.strip_prefix(&format!("user {user} on >CHANGE_ME {KEYS} ")));
     let rights = documented.map_or_else(|| "~* &* +@all".to_owned(), |commands| format!("~* {commands}"));
     format!("{user} on >{} {rights}", passwords.of(user))
