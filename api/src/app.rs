@@ -1,18 +1,23 @@
 //! The process put together: what requests are answered with, and the tasks that run beside them.
 
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use freshline::{
     admin::{self, Readiness},
     cache::Cache,
-    catalog::{Reads, SessionOptions, Writes, read_pool, write_pool},
-    coherence::Links,
+    catalog::{self, Reads, SessionOptions, Writes, read_pool, write_pool},
+    coherence::{Links, Stripes},
     registry::{Process, Registration, Role},
     server::serve,
     shutdown::Tasks,
     telemetry::Metrics,
 };
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -20,7 +25,9 @@ use crate::{
     config::{Body, Config, Database},
     front::Front,
     health::{Postgres, Watch},
+    manage::{Gate, Manager},
     routes,
+    tally::Tally,
 };
 
 /// What a request is answered with.
@@ -35,18 +42,30 @@ pub struct Services {
     pub body: Body,
     /// Hears how Postgres answers.
     pub postgres: Postgres,
+    /// Counts how readers are served.
+    pub tally: Tally,
+    /// The way to Redis, for those who ask how it is.
+    pub links: Links,
+    /// How names are laid out there.
+    pub stripes: Stripes,
+    /// The oldest that a value served from the cache may be.
+    pub max_staleness: Duration,
+    /// This process's name in the registry.
+    pub process: String,
+    /// When it began.
+    pub began: Instant,
 }
 
 /// Binds the port, and starts every task; the set owns them. Neither Redis nor Postgres has to be there: both are connected when they are.
 pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
-    let Config { shared, address, limits, body, database, redis_deadline, cache } = config;
+    let Config { shared, address, limits, body, database, redis_deadline, cache, publication, manage } = config;
     let metrics = Metrics::install()?;
     let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
     let (links, keeper) = Links::new(redis, redis_deadline);
     let connect = shared.database_url.connect_options().application_name("freshline-api");
     // One more than there are loads: that which asks whether Postgres is there.
-    let reads = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
-    let reads = Reads::new(reads, database.deadline());
+    let pool = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
+    let reads = Reads::new(pool.clone(), database.deadline());
     let writes = Writes::new(write_pool(connect, &database.sessions(database.write_sessions_max)), database.deadline());
 
     let (readiness, postgres) = (Readiness::new(), Postgres::default());
@@ -55,10 +74,39 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let own_address = listener.local_addr()?.to_string();
     info!("listening on {own_address}");
     let process = Process { address: Some(own_address.clone()), admin_address: Some(own_address), ..Process::this(Role::Api) };
+    let name = process.id.clone();
     let registration = Registration::new(links.clone(), &shared.stripes, process);
-    let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, postgres };
-    let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
-    let front = Front::new(router, readiness);
+    let services = Arc::new(Services {
+        cache: Cache::new(links.clone(), shared.stripes.clone(), cache),
+        reads,
+        writes,
+        body,
+        postgres,
+        tally: Tally::default(),
+        links,
+        stripes: shared.stripes,
+        max_staleness: cache.max_staleness,
+        process: name,
+        began: Instant::now(),
+    });
+    let manager = Arc::new(Manager {
+        services: services.clone(),
+        pool,
+        rules: catalog::rules()?,
+        publication,
+        measuring: Semaphore::new(1),
+    });
+    let gate = Gate(manage.token);
+    let operations = admin::router(metrics.clone(), readiness.clone());
+    let (router, apart) = match manage.address {
+        None => (routes::public(services, operations, Some((manager, gate))), None),
+        Some(address) => (routes::public(services, operations, None), Some((address, routes::management(manager, gate)))),
+    };
+    let front = Front::new(router, readiness.clone());
+    let apart = match apart {
+        None => None,
+        Some((address, router)) => Some((bound_apart(address).await?, Front::new(router, readiness))),
+    };
 
     // What requests need outlives the last of them.
     let served = CancellationToken::new();
@@ -67,11 +115,22 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     tasks.spawn_sure("the connection to Redis", keeper.run(served.clone()));
     tasks.spawn_sure("the record of this process", registration.run(served.clone()));
     tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
+    if let Some((listener, front)) = apart {
+        let stop = stop.clone();
+        tasks.spawn_sure("the server of management calls", serve(listener, front, limits, stop));
+    }
     tasks.spawn_sure("the server", async move {
         let _served = served.drop_guard();
         serve(listener, front, limits, stop).await;
     });
     Ok(tasks)
+}
+
+/// The port that management calls have to themselves.
+async fn bound_apart(address: SocketAddr) -> Result<TcpListener> {
+    let listener = admin::bind(address).await.context("FRESHLINE_API_MANAGE_ADDRESS cannot be used")?;
+    info!("management calls are answered on {}", listener.local_addr()?);
+    Ok(listener)
 }
 
 impl Database {

@@ -1,13 +1,19 @@
 //! The settings of this process, read and checked before anything is bound or connected.
 
+mod manage;
+
 use std::{net::SocketAddr, time::Duration};
 
 use freshline::{
     cache,
-    config::{ABSENT_TTL, Description, Faults, LEASE_TTL, Life, MAX_STALENESS, Reader, Setting, Shared, VALUE_TTL, Vars},
+    config::{
+        ABSENT_TTL, Description, Faults, LEASE_TTL, Life, MAX_STALENESS, PUBLICATION, Reader, Setting, Shared, VALUE_TTL, Vars,
+    },
     server::Limits,
     service::Configuration,
 };
+
+pub use self::manage::Manage;
 
 const ADDRESS: Setting<SocketAddr> = Setting::address("API_ADDRESS", "Where the API listens.").or("127.0.0.1:8080");
 
@@ -87,6 +93,10 @@ pub struct Config {
     pub redis_deadline: Duration,
     /// The cache.
     pub cache: cache::Settings,
+    /// The publication that names the tables whose changes are read: for those who ask for a key to be explained.
+    pub publication: String,
+    /// The management calls.
+    pub manage: Manage,
 }
 
 /// What a body may be.
@@ -130,14 +140,16 @@ impl Configuration for Config {
             ABSENT_TTL.describe(),
             LEASE_TTL.describe(),
             BUSY_WAIT.describe(),
+            PUBLICATION.describe(),
         ];
-        Shared::SETTINGS.into_iter().chain(own).collect()
+        Shared::SETTINGS.into_iter().chain(own).chain(Manage::SETTINGS).collect()
     }
 
     fn load(vars: &dyn Vars) -> Result<Self, Faults> {
         let mut read = Reader::new(vars);
         let shared = Shared::read(&mut read);
-        let (address, redis_deadline) = (read.get(&ADDRESS), read.get(&REDIS_DEADLINE));
+        let (address, redis_deadline, publication) = (read.get(&ADDRESS), read.get(&REDIS_DEADLINE), read.get(&PUBLICATION));
+        let manage = Manage::read(&mut read, address);
         let body = Body::read(&mut read);
         let database = Database::read(&mut read);
         let cache = cache_settings(&mut read);
@@ -164,6 +176,8 @@ impl Configuration for Config {
                     load_wait: database?.session_wait,
                     ..cache?
                 },
+                publication: publication?,
+                manage: manage?,
             })
         })
     }

@@ -5,10 +5,12 @@
 //! since they lose the same server at the same moment, and leave the balancer with nobody. Only one that has neither has nothing to
 //! offer, nor does one that is ending.
 
+pub mod answer;
+
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -35,6 +37,8 @@ const SERVERS: &str = "Redis or Postgres";
 #[derive(Debug, Clone, Default)]
 pub struct Postgres {
     answers: Arc<AtomicU64>,
+    /// What the last look said.
+    is_there: Arc<AtomicBool>,
 }
 
 impl Postgres {
@@ -44,6 +48,11 @@ impl Postgres {
             self.answers.fetch_add(1, Relaxed);
         }
         outcome
+    }
+
+    /// Whether it answered when it was last looked at.
+    pub fn is_there(&self) -> bool {
+        self.is_there.load(Relaxed)
     }
 }
 
@@ -104,6 +113,7 @@ impl Watch {
     /// Logs a change, not a state.
     fn tell(&mut self, postgres: &Result<(), DatabaseError>) {
         let was_there = self.was_there.replace(postgres.is_ok());
+        self.postgres.is_there.store(postgres.is_ok(), Relaxed);
         match postgres {
             Ok(()) if was_there != Some(true) => info!("Postgres answers"),
             Err(error) if was_there != Some(false) => warn!(remedy = error.remedy(), "{}", chain(error)),

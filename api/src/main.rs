@@ -9,12 +9,15 @@ mod extract;
 mod front;
 mod headers;
 mod health;
+mod manage;
 mod meter;
+mod openapi;
 mod page;
 mod problem;
 mod product;
 mod read;
 mod routes;
+mod tally;
 mod write;
 
 #[global_allocator]
