@@ -17,6 +17,7 @@ use freshline::{
     shutdown::Tasks,
     telemetry::Metrics,
 };
+use futures::future::OptionFuture;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -89,13 +90,8 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
         process: name,
         began: Instant::now(),
     });
-    let manager = Arc::new(Manager {
-        services: services.clone(),
-        pool,
-        rules: catalog::rules()?,
-        publication,
-        measuring: Semaphore::new(1),
-    });
+    let manager =
+        Arc::new(Manager { services: services.clone(), pool, rules: catalog::rules()?, publication, measuring: Semaphore::new(1) });
     let gate = Gate(manage.token);
     let operations = admin::router(metrics.clone(), readiness.clone());
     let (router, apart) = match manage.address {
@@ -115,13 +111,10 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     tasks.spawn_sure("the connection to Redis", keeper.run(served.clone()));
     tasks.spawn_sure("the record of this process", registration.run(served.clone()));
     tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
-    if let Some((listener, front)) = apart {
-        let stop = stop.clone();
-        tasks.spawn_sure("the server of management calls", serve(listener, front, limits, stop));
-    }
     tasks.spawn_sure("the server", async move {
         let _served = served.drop_guard();
-        serve(listener, front, limits, stop).await;
+        let apart = apart.map(|(listener, front)| serve(listener, front, limits, stop.clone()));
+        futures::join!(serve(listener, front, limits, stop), OptionFuture::from(apart));
     });
     Ok(tasks)
 }

@@ -45,9 +45,8 @@ pub fn basis() -> OpenApi {
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("The token of `FRESHLINE_API_MANAGE_TOKEN`. Where none is set, none is asked for."));
-    let components = schemas::all(problems::all(ComponentsBuilder::new()))
-        .security_scheme("token", SecurityScheme::Http(token.build()))
-        .build();
+    let components =
+        schemas::all(problems::all(ComponentsBuilder::new())).security_scheme("token", SecurityScheme::Http(token.build())).build();
     let tags = TAGS.map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build());
     OpenApiBuilder::new().info(info).components(Some(components)).tags(Some(tags)).build()
 }

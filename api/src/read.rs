@@ -21,16 +21,18 @@ use freshline::{
 use http::StatusCode;
 use uuid::Uuid;
 
+pub use self::load::unread;
 use self::{
     answer::{Items, json, wrapped},
     asked::{AskedBatch, AskedLatest, AskedList},
 };
-pub use self::load::unread;
 use crate::{
     app::Services,
     extract::{Asked, Id},
     headers::{Provenance, is_known},
-    openapi::{BatchParams, CategoriesRead, ListParams, ListRead, LatestRead, BatchRead, OfRead, OfRow, ProductId, ProductRead, ReadParams},
+    openapi::{
+        BatchParams, BatchRead, CategoriesRead, LatestRead, ListParams, ListRead, OfRead, OfRow, ProductId, ProductRead, ReadParams,
+    },
     page::CachedPage,
     problem::{Problem, Subject},
     tally::Kind,
@@ -145,7 +147,12 @@ impl Services {
         }
         let keys: Vec<_> = ids.iter().map(|id| keys::product(*id)).collect();
         let load = |missing: Vec<usize>| self.load_products(missing.into_iter().filter_map(|at| ids.get(at).copied()).collect());
-        let rows = self.cache.get_many(&keys, &asked.want, load).await.inspect_err(|_| self.tally.unread(Kind::Product)).map_err(unread)?;
+        let rows = self
+            .cache
+            .get_many(&keys, &asked.want, load)
+            .await
+            .inspect_err(|_| self.tally.unread(Kind::Product))
+            .map_err(unread)?;
         rows.iter().for_each(|row| self.tally.read(Kind::Product, row));
         Ok(rows)
     }

@@ -82,13 +82,7 @@ pub async fn patch(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery
 }
 
 /// Remove a product
-#[utoipa::path(
-    delete,
-    path = "/products/{id}",
-    tag = "products",
-    params(ProductId),
-    responses(Removed, OfRemoval)
-)]
+#[utoipa::path(delete, path = "/products/{id}", tag = "products", params(ProductId), responses(Removed, OfRemoval))]
 pub async fn delete(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery) -> Result<Response, Problem> {
     let written = services.writes.delete(id).await.map_err(refused)?.ok_or_else(|| missing(id))?;
     Ok(answer(&written, StatusCode::NO_CONTENT, Stream::empty()))

@@ -151,7 +151,8 @@ pub async fn health(State(services): State<Arc<Services>>, _: NoQuery) -> Result
     };
     let status = overall(redis.status, postgres, invalidator.status);
     let code = if status == Overall::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let health = Health { status, redis, postgres: PostgresHealth { status: postgres }, invalidator, fallback: services.fallback() };
+    let health =
+        Health { status, redis, postgres: PostgresHealth { status: postgres }, invalidator, fallback: services.fallback() };
     Ok((code, fresh(&health)).into_response())
 }
 

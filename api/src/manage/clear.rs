@@ -15,11 +15,7 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use super::{Manager, away};
-use crate::{
-    extract::NoQuery,
-    openapi::OfManagement,
-    problem::Problem,
-};
+use crate::{extract::NoQuery, openapi::OfManagement, problem::Problem};
 
 /// How long a call waits for the cache to be open again. It takes one poll of the invalidator: a tenth of a second.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
@@ -65,7 +61,8 @@ pub async fn clear(State(manager): State<Arc<Manager>>, _: NoQuery) -> Result<Re
     };
     let status = if standing.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let cleared = Cleared { closed, is_open: standing.is_some(), generation: standing.and_then(|standing| standing.generation), took_ms };
+    let cleared =
+        Cleared { closed, is_open: standing.is_some(), generation: standing.and_then(|standing| standing.generation), took_ms };
     Ok((status, Json(cleared)).into_response())
 }
 

@@ -37,11 +37,16 @@ const ROW_WITHIN: Duration = Duration::from_secs(2);
     responses((status = 200, description = "All that is known of it.", body = Explained), OfManagement),
     security(("token" = []))
 )]
-pub async fn explain(State(manager): State<Arc<Manager>>, Path(name): Path<String>, _: NoQuery) -> Result<Json<Explained>, Problem> {
+pub async fn explain(
+    State(manager): State<Arc<Manager>>,
+    Path(name): Path<String>,
+    _: NoQuery,
+) -> Result<Json<Explained>, Problem> {
     check_name("key", &name)?;
     let (link, key) = (manager.link()?, CacheKey::new(name.as_str()));
-    let looking = Explained::look(&manager.services.cache, &link, manager.stripes(), &key, &keys::tags_of(&key));
-    let mut explained = looking.await.map_err(|error| away(&error))?;
+    let (cache, tags) = (&manager.services.cache, keys::tags_of(&key));
+    let looked = Explained::look(cache, &link, manager.stripes(), &key, &tags).await;
+    let mut explained = looked.map_err(|error| away(&error))?;
     match manager.row(&name, explained.look.entry.as_ref()).await {
         Ok(row) => explained.row = row,
         Err(unread) => explained.unseen.push(in_full(&unread)),

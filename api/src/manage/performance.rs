@@ -173,7 +173,11 @@ impl Times {
 
     fn over(self, cache: Self) -> Ratio {
         let ratio = |postgres: u64, cache: u64| (postgres as f64 * 100.0 / cache.max(1) as f64).round() / 100.0;
-        Ratio { mean: ratio(self.mean_us, cache.mean_us), p50: ratio(self.p50_us, cache.p50_us), p99: ratio(self.p99_us, cache.p99_us) }
+        Ratio {
+            mean: ratio(self.mean_us, cache.mean_us),
+            p50: ratio(self.p50_us, cache.p50_us),
+            p99: ratio(self.p99_us, cache.p99_us),
+        }
     }
 }
 

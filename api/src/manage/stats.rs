@@ -144,7 +144,8 @@ impl Counted {
 impl RedisStats {
     fn of(info: &Info) -> Self {
         let text = |name| info.text(name).unwrap_or("unknown").to_owned();
-        let (keys, with_ttl) = info.beginning("db").map(|(_, counts)| counted(counts)).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        let (keys, with_ttl) =
+            info.beginning("db").map(|(_, counts)| counted(counts)).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
         Self {
             server: info.server(),
             version: info.version().to_owned(),

@@ -36,10 +36,13 @@ pub fn router(document: &OpenApi) -> Router {
     // Strings and numbers: none of them can fail to be written.
     let document = Bytes::from(document.to_json().unwrap_or_default());
     let files = FILES.map(|(path, media_type, bytes)| (path, media_type, Bytes::from_static(bytes)));
-    files.into_iter().chain([("/openapi.json", "application/json", document)]).fold(Router::new(), |router, (path, media_type, bytes)| {
-        let file = File { media_type, etag: ETag::of(&bytes), bytes };
-        router.route(path, get(async move |_: NoQuery, headers: HeaderMap| file.answer(&headers)))
-    })
+    files.into_iter().chain([("/openapi.json", "application/json", document)]).fold(
+        Router::new(),
+        |router, (path, media_type, bytes)| {
+            let file = File { media_type, etag: ETag::of(&bytes), bytes };
+            router.route(path, get(async move |_: NoQuery, headers: HeaderMap| file.answer(&headers)))
+        },
+    )
 }
 
 /// What is served as it is.

@@ -65,7 +65,9 @@ fn of(subjects: &[Subject]) -> BTreeMap<String, RefOr<Response>> {
 fn response(status: StatusCode, description: &str) -> ResponseBuilder {
     let content = Content::new(Some(Ref::from_schema_name(Document::name())));
     let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content);
-    let headers = headers(status).iter().chain(&[("Cache-Control", "`no-store`, unless it is what the cache holds: that there is no such row.")]);
+    let headers = headers(status)
+        .iter()
+        .chain(&[("Cache-Control", "`no-store`, unless it is what the cache holds: that there is no such row.")]);
     headers.fold(response, |response, (name, description)| response.header(*name, described(description)))
 }
 

@@ -8,7 +8,7 @@ use utoipa::{
     openapi::{
         Content, Ref, RefOr, Response, ResponseBuilder, Schema,
         header::{Header, HeaderBuilder},
-        schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Type},
+        schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder},
     },
 };
 
@@ -26,7 +26,10 @@ const LINK: (&str, &str) = ("Link", "The next page, as `rel=\"next\"`; absent on
 
 /// What a write says.
 const OF_WRITE: [(&str, &str); 2] = [
-    ("Freshline-Token", "Proof of the write, for reads that have to include it; absent where Postgres could not be asked for it any more."),
+    (
+        "Freshline-Token",
+        "Proof of the write, for reads that have to include it; absent where Postgres could not be asked for it any more.",
+    ),
     ("Cache-Control", "`no-store`."),
 ];
 
@@ -83,7 +86,7 @@ writes! {
 
 /// A header that is text.
 pub(super) fn described(description: &str) -> Header {
-    HeaderBuilder::new().schema(ObjectBuilder::new().schema_type(Type::String)).description(Some(description)).build()
+    HeaderBuilder::new().schema(Some(text())).description(Some(description)).build()
 }
 
 fn with(response: ResponseBuilder, headers: &[(&str, &str)]) -> ResponseBuilder {

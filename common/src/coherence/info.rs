@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn a_field_is_found_by_its_whole_name() {
-        let info = Info("# Memory\r\nused_memory:12\r\nused_memory_rss:99\r\nredis_version:7.0.15\r\ndb0:keys=3,expires=1\r\n".into());
+        let info =
+            Info("# Memory\r\nused_memory:12\r\nused_memory_rss:99\r\nredis_version:7.0.15\r\ndb0:keys=3,expires=1\r\n".into());
         assert_eq!((info.number("used_memory"), info.number("used"), info.server(), info.version()), (12, 0, "Redis", "7.0.15"));
         assert_eq!(info.beginning("db").collect::<Vec<_>>(), [("0", "keys=3,expires=1")]);
     }

@@ -4,7 +4,12 @@ use super::{ExplainedFences, ExplainedLease};
 use crate::{cache::Explanation, coherence::RedisTime};
 
 /// Whether a reader would be served, and why; else what stands in the way of a fill.
-pub(super) fn verdict(look: &Explanation, fences: Option<&ExplainedFences>, lease: Option<&ExplainedLease>, now: RedisTime) -> String {
+pub(super) fn verdict(
+    look: &Explanation,
+    fences: Option<&ExplainedFences>,
+    lease: Option<&ExplainedLease>,
+    now: RedisTime,
+) -> String {
     let age = micros(look.age_us);
     match look.rule {
         "stream" => return format!("served: nothing visible longer than {age} ago is missing from it"),
@@ -35,7 +40,8 @@ pub(super) fn verdict(look: &Explanation, fences: Option<&ExplainedFences>, leas
 
 fn unproven(look: &Explanation, now: RedisTime) -> String {
     let bound = micros(look.max_staleness_us);
-    let age = look.control.as_ref().filter(|control| control.at_us > 0).map(|control| now.as_micros().saturating_sub(control.at_us));
+    let age =
+        look.control.as_ref().filter(|control| control.at_us > 0).map(|control| now.as_micros().saturating_sub(control.at_us));
     match age {
         Some(age) => format!("the stream was last proven {} ago, and the bound is {bound}", micros(age)),
         None => format!("the stream proves nothing yet, and the entry is older than the bound of {bound}"),
