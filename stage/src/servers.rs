@@ -17,6 +17,7 @@ mod password;
 pub mod port;
 mod postgres;
 mod redis;
+mod schemathesis;
 mod user;
 
 use anyhow::Result;
@@ -32,6 +33,7 @@ pub use nats::{NATS_USER, Nats, NatsLogin, NatsOptions};
 pub use password::Passwords;
 pub use postgres::{Postgres, PostgresOptions, Shutdown};
 pub use redis::{Redis, RedisOptions};
+pub use schemathesis::{ensure_schemathesis, schemathesis};
 pub use user::ServerUser;
 
 /// Sees to it that the servers of brokers are here: nats-server, Kafka and Debezium, and what fetches and runs them.

@@ -27,6 +27,9 @@ const STEPS: [&[&str]; 7] = [
 /// package registries have one; a test of the product itself never depends on that.
 const WITH_BROKERS: [&str; 2] = ["nats", "kafka"];
 
+/// The same of Schemathesis, which is fetched as well.
+const WITH_SCHEMATHESIS: &str = "schemathesis";
+
 /// Check formatting, lints and house rules, then run all tests on servers of their own
 #[derive(Debug, Clone, clap::Args)]
 pub struct Test {
@@ -36,6 +39,9 @@ pub struct Test {
     /// Fail where NATS or Kafka cannot be had, instead of leaving out the tests that need them
     #[arg(long)]
     require_brokers: bool,
+    /// Fail where Schemathesis cannot be had, instead of leaving out the test that tries the API by its own document
+    #[arg(long)]
+    require_schemathesis: bool,
     /// Run only the tests whose names contain this
     #[arg(value_name = "NAME")]
     name: Option<String>,
@@ -53,11 +59,18 @@ impl Test {
         if let (Err(why), true) = (&brokers, self.require_brokers) {
             bail!("the brokers cannot be had: {why:#}");
         }
+        let schemathesis = stage::servers::ensure_schemathesis();
+        if let (Err(why), true) = (&schemathesis, self.require_schemathesis) {
+            bail!("Schemathesis cannot be had: {why:#}");
+        }
+        let mut left_out = Vec::new();
+        left_out.extend(WITH_BROKERS.into_iter().filter(|_| brokers.is_err()));
+        left_out.extend(schemathesis.is_err().then_some(WITH_SCHEMATHESIS));
         for step in STEPS {
             let line = format!("cargo {}", step.join(" "));
             println!("== {line}");
             let step_begun = Instant::now();
-            if !self.step(step, seed, brokers.is_ok())? {
+            if !self.step(step, seed, &left_out)? {
                 println!("== FAILED after {}: {line}", seconds(step_begun.elapsed()));
                 return Ok(ExitCode::FAILURE);
             }
@@ -66,12 +79,15 @@ impl Test {
         if let Err(why) = brokers {
             println!("== NOT RUN: what needs NATS or Kafka, because they cannot be had here: {why:#}");
         }
+        if let Err(why) = schemathesis {
+            println!("== NOT RUN: the API was not tried by its own document, because Schemathesis cannot be had here: {why:#}");
+        }
         println!("== all of it took {}", seconds(begun.elapsed()));
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Whether the step succeeded.
-    fn step(&self, step: &[&str], seed: u64, has_brokers: bool) -> Result<bool> {
+    /// Whether the step succeeded. Tests with one of these words in their names are left out.
+    fn step(&self, step: &[&str], seed: u64, left_out: &[&str]) -> Result<bool> {
         match step[0] {
             "xtask" if step[1] == "docs" => return Ok(Docs { check: true }.run()? == ExitCode::SUCCESS),
             "xtask" => return Ok(Tidy {}.run()? == ExitCode::SUCCESS),
@@ -86,8 +102,8 @@ impl Test {
         command.envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
         if step[0] == "test" {
             command.args(&self.name);
-            if !has_brokers {
-                command.arg("--").args(WITH_BROKERS.iter().flat_map(|name| ["--skip", name]));
+            if !left_out.is_empty() {
+                command.arg("--").args(left_out.iter().flat_map(|name| ["--skip", name]));
             }
         }
         Ok(command.status().with_context(|| format!("running cargo {}", step.join(" ")))?.success())

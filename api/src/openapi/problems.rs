@@ -8,7 +8,7 @@ use utoipa::{
     openapi::{ComponentsBuilder, Content, Ref, RefOr, Response, ResponseBuilder},
 };
 
-use super::replies::described;
+use super::{replies::described, schemas::known};
 use crate::problem::{Document, PROBLEM_JSON, Subject};
 
 /// A type that stands for subjects.
@@ -49,7 +49,7 @@ subjects! {
 
 /// The schemas that these responses name.
 pub(super) fn all(components: ComponentsBuilder) -> ComponentsBuilder {
-    components.schema_from::<Document<'static>>()
+    known::<Document<'static>>(components)
 }
 
 /// One response for each status that these subjects have.

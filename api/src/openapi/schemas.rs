@@ -33,7 +33,14 @@ impl ToSchema for Patch {}
 
 /// The schemas that responses name and no call mentions by itself.
 pub(super) fn all(components: ComponentsBuilder) -> ComponentsBuilder {
-    components.schema_from::<Product>().schema_from::<Explanation>().schema_from::<Categories>()
+    known::<Categories>(known::<Explanation>(known::<Product>(components)))
+}
+
+/// A schema, and those that it names.
+pub(super) fn known<T: ToSchema>(components: ComponentsBuilder) -> ComponentsBuilder {
+    let mut named = Vec::new();
+    T::schemas(&mut named);
+    components.schema(T::name(), T::schema()).schemas_from_iter(named)
 }
 
 impl PartialSchema for Product {

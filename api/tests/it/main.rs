@@ -3,7 +3,11 @@
 mod bad_input;
 mod cached;
 mod degraded;
+mod documents;
 mod ending;
+mod health;
+mod latest;
+mod manage;
 mod products;
 mod protocol;
 mod support;

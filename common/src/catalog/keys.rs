@@ -99,6 +99,12 @@ mod tests {
     }
 
     #[test]
+    fn a_product_depends_on_no_tag_and_the_categories_on_theirs() {
+        assert_eq!(tags_of(&product(Uuid::nil())), []);
+        assert_eq!(tags_of(&categories()), [categories_tag()]);
+    }
+
+    #[test]
     fn no_two_pages_have_one_key() {
         let after = "001900000000070008000000000000001".parse::<Cursor>().expect("a cursor");
         let pages = [
