@@ -15,8 +15,9 @@ use utoipa::{
 use super::schemas::{UUID, text};
 use crate::product::CATEGORY;
 
-/// As a token is written: history, transaction, position.
-const TOKEN: &str = "^(0|[1-9][0-9]{0,18})/(0|[1-9][0-9]{0,8})/(0|[1-9][0-9]{0,15}):[1-9][0-9]{0,14}:(0|[1-9A-F][0-9A-F]{0,4})/(0|[1-9A-F][0-9A-F]{0,7})$";
+/// As a token is written: history, transaction, position, each number without zeros before it.
+const TOKEN: &str = "^([1-9][0-9]{0,17})?[0-9]/([1-9][0-9]{0,7})?[0-9]/([1-9][0-9]{0,14})?[0-9]:[1-9][0-9]{0,14}:\
+     ([1-9A-F][0-9A-F]{0,3})?[0-9A-F]/([1-9A-F][0-9A-F]{0,6})?[0-9A-F]$";
 
 /// A type that stands for parameters.
 macro_rules! params {
@@ -38,7 +39,8 @@ params! {
     /// What every read takes.
     ReadParams => [
         query("explain", "Whether to tell how the cache came to the answer.", of_type(Type::Boolean).default(Some(false.into()))),
-        header("Freshline-Token", "What a write answered: the answer includes that write.", text().pattern(Some(TOKEN))),
+        header("Freshline-Token", "What a write answered: the answer includes that write.", text().pattern(Some(TOKEN)))
+            .example(Some("7412345678901234567/1/1763719200000000:841:0/16B3748".into())),
         header("If-None-Match", "An `ETag` that is known already: 304 where the answer still has it.", text()),
     ];
     /// What a list takes.
@@ -67,7 +69,7 @@ params! {
     /// What a list of keys takes.
     KeysParams => [
         query("prefix", "What the keys begin with.", text().max_length(Some(NAME_LEN_MAX))),
-        query("cursor", "`next` of the page before.", text().pattern(Some("^(0|[1-9][0-9]{0,18})$"))),
+        query("cursor", "`next` of the page before.", text().pattern(Some("^([1-9][0-9]{0,17})?[0-9]$"))),
     ];
     /// What a measurement takes.
     PerformanceParams => [

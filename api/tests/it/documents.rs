@@ -14,6 +14,8 @@ use crate::{
 /// How long Schemathesis may take in all: several times what it does on a busy machine.
 const TRIED_WITHIN: Duration = Duration::from_secs(300);
 
+const TOKEN: &str = "a-token-of-many-characters";
+
 /// Every operation of a document: path, method, itself.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let paths = document["paths"].as_object().expect("paths");
@@ -94,7 +96,8 @@ async fn schemathesis_finds_nothing_that_is_not_as_the_document_says() {
     let launch = ["--config-file", configuration, "run", "--seed", &(stage::seed() % 1_000_000).to_string()]
         .into_iter()
         .fold(launch, |launch, argument| launch.argument(argument));
-    let launch = launch.argument(format!("http://{}/openapi.json", town.one.address()));
+    let api = Api::start(crate::support::launch(&town.stage).variable("FRESHLINE_API_MANAGE_TOKEN", TOKEN)).await;
+    let launch = launch.argument(format!("http://{}/openapi.json", api.address())).variable("TOKEN", TOKEN);
     let mut run = Process::start(launch).expect("it starts");
     let status = run.wait(TRIED_WITHIN).await.unwrap_or_else(|late| panic!("{late:#}: {}", run.tail()));
     let said = run.lines().join("\n");
