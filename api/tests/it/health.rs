@@ -78,7 +78,10 @@ async fn without_a_server_it_is_degraded_and_without_both_it_is_down() {
     let told = health(&api, "Redis is away", |health| states(health)[..2] == ["down", "up"]).await;
     assert_eq!((told.status, states(&told.json())), (StatusCode::OK, ["down", "up", "unknown", "degraded"]));
     let cache = api.get("/health/cache").await;
-    assert_eq!((cache.status, cache.json()["status"].clone(), cache.json()["backend"].clone()), (StatusCode::OK, json!("unreachable"), Value::Null));
+    assert_eq!(
+        (cache.status, cache.json()["status"].clone(), cache.json()["backend"].clone()),
+        (StatusCode::OK, json!("unreachable"), Value::Null)
+    );
     postgres.set(Fault::Refuse);
     let told = health(&api, "both are away", |health| health["status"] == "down").await;
     assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE);

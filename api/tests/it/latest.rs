@@ -19,7 +19,9 @@ async fn the_latest_follow_plain_sql_and_are_hits_in_between() {
     let town = Town::new().await;
     town.cached("A-1").await;
     assert_eq!(skus(&town.hit("/products/latest").await), ["A-1"]);
-    town.stage.sql("insert into products (sku, name, category, price) select 'N-' || n, 'n', 'audio', n from generate_series(1, 25) n").await;
+    town.stage
+        .sql("insert into products (sku, name, category, price) select 'N-' || n, 'n', 'audio', n from generate_series(1, 25) n")
+        .await;
     let latest = until("the new ones", async || {
         let answer = town.other.get("/products/latest").await;
         (skus(&answer).first().map(String::as_str) == Some("N-25")).then_some(answer)

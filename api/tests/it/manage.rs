@@ -67,7 +67,9 @@ async fn what_depends_on_a_tag_is_read_anew_and_nothing_else_is() {
 #[tokio::test]
 async fn keys_are_paged_until_each_was_shown() {
     let town = Town::new().await;
-    town.stage.sql("insert into products (sku, name, category, price) select 'S-' || n, 'n', 'audio', n from generate_series(1, 400) n").await;
+    town.stage
+        .sql("insert into products (sku, name, category, price) select 'S-' || n, 'n', 'audio', n from generate_series(1, 400) n")
+        .await;
     let ids: Vec<String> = sqlx::query_scalar("select id::text from products").fetch_all(town.stage.pool()).await.expect("ids");
     town.cached("A-1").await;
     for some in ids.chunks(100) {

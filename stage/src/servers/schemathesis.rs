@@ -29,6 +29,9 @@ pub fn schemathesis() -> Result<Launch> {
     let program = program.ok().context("the cache lies at a path that is not UTF-8")?;
     // Its packages lie in a directory of their own, as those of a virtual environment would, which could not be moved there when done.
     let launch = Launch::new("schemathesis", "python3").argument("-W").argument("ignore").argument(program);
+    // What it keeps for the next run is no part of the checkout that it runs in.
+    let kept = std::env::temp_dir().join("freshline-hypothesis");
+    let launch = launch.variable("HYPOTHESIS_STORAGE_DIRECTORY", kept.display().to_string());
     Ok(launch.variable("PYTHONPATH", directory.display().to_string()).variable("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
@@ -36,5 +39,6 @@ fn fetch(directory: &Path) -> Result<()> {
     install::ensure_all(&[Missing::Pip])?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--target"]).arg(directory).arg(WHEEL);
-    fetched::run(&mut pip).context("pip can't fetch Schemathesis, which tries the API by its own document: it needs Python 3.10 or newer")
+    fetched::run(&mut pip)
+        .context("pip can't fetch Schemathesis, which tries the API by its own document: it needs Python 3.10 or newer")
 }

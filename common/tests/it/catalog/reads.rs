@@ -75,8 +75,10 @@ async fn the_categories_are_those_of_plain_sql_up_to_their_bound() {
         )
     };
     stage.sql(&insert(1, CATEGORIES_MAX)).await;
-    let all: Vec<String> =
-        sqlx::query_scalar("select distinct category from products order by category").fetch_all(stage.pool()).await.expect("names");
+    let all: Vec<String> = sqlx::query_scalar("select distinct category from products order by category")
+        .fetch_all(stage.pool())
+        .await
+        .expect("names");
     let read = reads.categories().await.expect("a read").value;
     assert_eq!((read.categories, read.more), (all.clone(), false));
     stage.sql(&insert(CATEGORIES_MAX + 1, CATEGORIES_MAX + 1)).await;
