@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::{Body, Config, Database},
+    caching::Caching,
+    config::{Body, Config, Database, Http},
+    cors,
     front::Front,
     health::{Postgres, Watch},
     manage::{Gate, Manager},
@@ -41,6 +43,8 @@ pub struct Services {
     pub writes: Writes,
     /// What a body may be.
     pub body: Body,
+    /// What caches of others may keep.
+    pub caching: Caching,
     /// Hears how Postgres answers.
     pub postgres: Postgres,
     /// Counts how readers are served.
@@ -59,7 +63,8 @@ pub struct Services {
 
 /// Binds the port, and starts every task; the set owns them. Neither Redis nor Postgres has to be there: both are connected when they are.
 pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
-    let Config { shared, address, limits, body, database, redis_deadline, cache, publication, manage } = config;
+    let Config { shared, address, limits, body, database, redis_deadline, cache, publication, manage, http } = config;
+    let Http { caching, cors } = http;
     let metrics = Metrics::install()?;
     let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
     let (links, keeper) = Links::new(redis, redis_deadline);
@@ -82,6 +87,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
         reads,
         writes,
         body,
+        caching,
         postgres,
         tally: Tally::default(),
         links,
@@ -98,6 +104,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
         None => (routes::public(services, operations, Some((manager, gate))), None),
         Some(address) => (routes::public(services, operations, None), Some((address, routes::management(manager, gate)))),
     };
+    let router = if let Some(layer) = cors::layer(&cors) { router.layer(layer) } else { router };
     let front = Front::new(router, readiness.clone());
     let apart = match apart {
         None => None,

@@ -7,11 +7,15 @@ use std::{net::SocketAddr, time::Duration};
 use freshline::{
     cache,
     config::{
-        ABSENT_TTL, Description, Faults, LEASE_TTL, Life, MAX_STALENESS, PUBLICATION, Reader, Setting, Shared, VALUE_TTL, Vars,
+        ABSENT_TTL, Description, Faults, LEASE_TTL, Life, MAX_STALENESS, Optional, PUBLICATION, Reader, Setting, Shared, VALUE_TTL,
+        Vars,
     },
     server::Limits,
     service::Configuration,
 };
+use http::HeaderValue;
+
+use crate::caching::Caching;
 
 pub use self::manage::Manage;
 
@@ -66,6 +70,13 @@ const SESSION_WAIT: Setting<Duration> = Setting::millis(
 const STATEMENT: Setting<Duration> =
     Setting::millis("API_STATEMENT_MS", 10..=600_000, "How long Postgres may work on one statement.").or("2000");
 
+const CORS_ORIGINS: Optional<Vec<String>> = Setting::list(
+    "API_CORS_ORIGINS",
+    "https://shop.example,http://localhost:3000",
+    "Whose pages may ask this API from a browser, or * for any. Left out: only its own.",
+)
+.optional();
+
 const REDIS_DEADLINE: Setting<Duration> =
     Setting::millis("API_REDIS_DEADLINE_MS", 5..=10_000, "How long Redis may take for one call; then Postgres is asked.").or("100");
 
@@ -97,6 +108,17 @@ pub struct Config {
     pub publication: String,
     /// The management calls.
     pub manage: Manage,
+    /// What browsers and caches of others may do.
+    pub http: Http,
+}
+
+/// What browsers and caches of others may do.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// What may be kept.
+    pub caching: Caching,
+    /// The pages of which origins may ask.
+    pub cors: Vec<HeaderValue>,
 }
 
 /// What a body may be.
@@ -142,7 +164,8 @@ impl Configuration for Config {
             BUSY_WAIT.describe(),
             PUBLICATION.describe(),
         ];
-        Shared::SETTINGS.into_iter().chain(own).chain(Manage::SETTINGS).collect()
+        let own = Shared::SETTINGS.into_iter().chain(own).chain(Manage::SETTINGS);
+        own.chain(Caching::SETTINGS).chain([CORS_ORIGINS.describe()]).collect()
     }
 
     fn load(vars: &dyn Vars) -> Result<Self, Faults> {
@@ -153,6 +176,7 @@ impl Configuration for Config {
         let body = Body::read(&mut read);
         let database = Database::read(&mut read);
         let cache = cache_settings(&mut read);
+        let http = Http::read(&mut read);
         let limits = (read.get(&CONNECTIONS_MAX), read.get(&IDLE), lame_duck(&mut read, shared.as_ref()));
         read.finish(|| {
             let (shared, (connections, idle, lame_duck)) = (shared?, limits);
@@ -170,6 +194,7 @@ impl Configuration for Config {
                 body: body?,
                 database: database?,
                 redis_deadline: redis_deadline?,
+                http: http?,
                 // A load takes a session, so there are as many of one as of the other, and a load waits as long as a session would.
                 cache: cache::Settings {
                     loads_max: database?.read_sessions_max as usize,
@@ -185,6 +210,27 @@ impl Configuration for Config {
     fn life(&self) -> &Life {
         &self.shared.life
     }
+}
+
+impl Http {
+    fn read(read: &mut Reader<'_>) -> Option<Self> {
+        let (caching, cors) = (Caching::read(read), read.optional(&CORS_ORIGINS));
+        let Some(origins) = cors? else { return Some(Self { caching: caching?, cors: Vec::new() }) };
+        match origins.iter().map(|origin| origin_of(origin)).collect() {
+            Some(cors) => Some(Self { caching: caching?, cors }),
+            None => read
+                .fault(&CORS_ORIGINS.describe(), "has an origin that is none: neither * nor scheme://host, with a port or without"),
+        }
+    }
+}
+
+/// An origin as browsers write it (RFC 6454, 6.2), or any.
+fn origin_of(text: &str) -> Option<HeaderValue> {
+    let is_origin = text == "*"
+        || text.split_once("://").is_some_and(|(scheme, host)| {
+            matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' '])
+        });
+    HeaderValue::from_str(text).ok().filter(|_| is_origin)
 }
 
 impl Body {

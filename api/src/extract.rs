@@ -41,6 +41,8 @@ pub struct Asked {
     pub want: Want,
     /// What the caller has already.
     pub if_none_match: Option<HeaderValue>,
+    /// Which codings the caller takes.
+    pub accept_encoding: Option<HeaderValue>,
 }
 
 impl Asked {
@@ -53,7 +55,8 @@ impl Asked {
             _ => Err("explain is neither true nor false."),
         });
         let want = Want { token, explain: explain.unwrap_or(false), max_staleness: None };
-        Ok(Self { want, if_none_match: headers.get(header::IF_NONE_MATCH).cloned() })
+        let given = |name| headers.get(name).cloned();
+        Ok(Self { want, if_none_match: given(header::IF_NONE_MATCH), accept_encoding: given(header::ACCEPT_ENCODING) })
     }
 }
 

@@ -1,19 +1,14 @@
-//! What a read says of itself: where it came from (`Cache-Status`, RFC 9211), how old it may be (`Age`), and what it is (`ETag`).
+//! What a read says of itself: where it came from (`Cache-Status`, RFC 9211) and how old it may be (`Age`).
 
 use std::time::Duration;
 
 use freshline::{
-    cache::{FillOutcome, Found, Origin, Want},
-    coherence::{ETag, Refusal},
+    cache::{FillOutcome, Found, Origin},
+    coherence::Refusal,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-
-/// A caller that asked with a token must not hand the answer to others, nor be given it again. Any other answer may be kept, and has
-/// to be asked about before it is used: how long it stays true is not known here.
-const OF_TOKEN: HeaderValue = HeaderValue::from_static("private, no-store");
-const OF_ALL: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Where one value, or several of one answer, came from.
 #[derive(Debug, Clone, Copy)]
@@ -51,15 +46,10 @@ impl Provenance {
     }
 
     /// The headers of an answer made of it.
-    pub fn headers(&self, etag: Option<ETag>, want: &Want) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(8);
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CACHE_STATUS, self.cache_status());
         headers.insert(header::AGE, age(self.age));
-        headers.insert(header::CACHE_CONTROL, if want.token.is_some() { OF_TOKEN } else { OF_ALL });
-        // A digest in quotes is visible text.
-        if let Some(etag) = etag.and_then(|etag| HeaderValue::try_from(etag.to_string()).ok()) {
-            headers.insert(header::ETAG, etag);
-        }
         headers
     }
 
@@ -113,15 +103,9 @@ fn age(age: Duration) -> HeaderValue {
     }
 }
 
-/// Whether the caller has this representation already (`If-None-Match`, RFC 9110 §13.1.2).
-pub fn is_known(if_none_match: Option<&HeaderValue>, etag: ETag) -> bool {
-    let Some(known) = if_none_match.and_then(|value| value.to_str().ok()) else { return false };
-    let etag = etag.to_string();
-    known.trim() == "*" || known.split(',').any(|known| known.trim().trim_start_matches("W/") == etag)
-}
-
 #[cfg(test)]
 mod tests {
+    use freshline::coherence::ETag;
     use rstest::rstest;
 
     use super::*;
@@ -153,10 +137,9 @@ mod tests {
         #[case] fill: Option<FillOutcome>,
         #[case] status: &str,
     ) {
-        let headers = Provenance::of(&found(origin, refusal, fill)).headers(None, &Want::default());
+        let headers = Provenance::of(&found(origin, refusal, fill)).headers();
         assert_eq!(headers[CACHE_STATUS], status);
         assert_eq!(headers[header::AGE], "1");
-        assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
     }
 
     #[test]
@@ -166,17 +149,5 @@ mod tests {
         assert_eq!(status(&[hit.clone(), miss.clone(), hit.clone()]), "Freshline; fwd=partial; detail=redis:2/3");
         assert_eq!(status(&[hit.clone(), hit]), "Freshline; hit; detail=redis");
         assert_eq!(status(&[miss]), "Freshline; fwd=miss; detail=missing");
-    }
-
-    #[rstest]
-    #[case(None, false)]
-    #[case(Some("*"), true)]
-    #[case(Some("\"other\""), false)]
-    #[case(Some("\"other\", W/ETAG"), true)]
-    #[case(Some("ETAG"), true)]
-    fn a_caller_who_has_it_is_not_sent_it_again(#[case] header: Option<&str>, #[case] known: bool) {
-        let etag = ETag::of(b"{}");
-        let header = header.map(|text| HeaderValue::try_from(text.replace("ETAG", &etag.to_string())).expect("visible"));
-        assert_eq!(is_known(header.as_ref(), etag), known);
     }
 }

@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 mod app;
 mod body;
+mod caching;
+mod coding;
+mod condition;
 mod config;
+mod cors;
 mod extract;
 mod front;
 mod headers;

@@ -18,7 +18,7 @@ use utoipa::openapi::{
 
 pub use self::{
     pages::router,
-    params::{BatchParams, KeyName, KeysParams, ListParams, PerformanceParams, ProductId, ReadParams, TagName},
+    params::{BatchParams, Condition, KeyName, KeysParams, ListParams, PerformanceParams, ProductId, ReadParams, TagName},
     problems::{OfAsking, OfManagement, OfMeasuring, OfRead, OfRemoval, OfRow, OfWrite, OfWriteToRow},
     replies::{BatchRead, CategoriesRead, Created, LatestRead, ListRead, ProductRead, Removed, Replaced},
     schemas::{Draft, Patch},

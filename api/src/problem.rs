@@ -51,6 +51,8 @@ pub enum Subject {
     Method,
     /// Another product has this sku.
     DuplicateSku,
+    /// The product is not any more what the writer has seen.
+    Changed,
     /// The body is too large.
     TooLarge,
     /// The body is of a type that is not taken.
@@ -83,6 +85,7 @@ impl Subject {
             Self::NoRoute => (StatusCode::NOT_FOUND, "no-such-route", "There is nothing at this path"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This path does not take this method"),
             Self::DuplicateSku => (StatusCode::CONFLICT, "duplicate-sku", "Another product has this sku"),
+            Self::Changed => (StatusCode::PRECONDITION_FAILED, "product-changed", "The product was changed"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "A body of this type is not taken"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body took too long to come"),

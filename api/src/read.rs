@@ -9,27 +9,24 @@ mod load;
 
 use std::sync::Arc;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use bytes::Bytes;
 use freshline::{
     cache::{CacheError, Found},
     catalog::{DatabaseError, List, Page, keys},
+    coherence::Tag,
 };
-use http::StatusCode;
 use uuid::Uuid;
 
 pub use self::load::unread;
 use self::{
-    answer::{Items, json, wrapped},
+    answer::{Items, json, represented, wrapped},
     asked::{AskedBatch, AskedLatest, AskedList},
 };
 use crate::{
     app::Services,
     extract::{Asked, Id},
-    headers::{Provenance, is_known},
+    headers::Provenance,
     openapi::{
         BatchParams, BatchRead, CategoriesRead, LatestRead, ListParams, ListRead, OfRead, OfRow, ProductId, ProductRead, ReadParams,
     },
@@ -46,19 +43,16 @@ pub async fn product(State(services): State<Arc<Services>>, Id(id): Id, asked: A
     let found = services.cache.get(&keys::product(id), &asked.want, || services.load_product(id)).await;
     let found: Found<Bytes> = services.noted(Kind::Product, found)?;
     let provenance = Provenance::of(&found);
+    let mut headers = provenance.headers();
+    services.caching.product.tell(&asked, names(None, &[id]), &mut headers);
     let Some(body) = found.value else {
         let problem = Problem::new(Subject::NoProduct, format!("No product has the id {id}."));
-        let problem = problem.with_headers(provenance.headers(None, &asked.want));
-        return Err(problem.with_explanation(found.explanation.as_deref().map(answer::raw)));
+        return Err(problem.with_headers(headers).with_explanation(found.explanation.as_deref().map(answer::raw)));
     };
     if let Some(explanation) = found.explanation {
-        return Ok(json(wrapped(&body, &explanation), provenance.headers(None, &asked.want)));
+        return Ok(json(wrapped(&body, &explanation), headers));
     }
-    let headers = provenance.headers(Some(found.etag), &asked.want);
-    if is_known(asked.if_none_match.as_ref(), found.etag) {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
-    }
-    Ok(json(body, headers))
+    Ok(represented(body, found.etag, &asked, headers))
 }
 
 /// List products
@@ -85,15 +79,13 @@ pub async fn categories(State(services): State<Arc<Services>>, asked: Asked) -> 
     let (key, tags) = (keys::categories(), [keys::categories_tag()]);
     let found = services.cache.get_tagged(&key, &tags, &asked.want, || services.load_categories()).await;
     let mut found: Found<Bytes> = services.noted(Kind::Categories, found)?;
-    let mut body = found.value.take().unwrap_or_default();
-    let etag = found.explanation.is_none().then_some(found.etag);
-    let headers = Provenance::of(&found).headers(etag, &asked.want);
-    if let Some(explanation) = &found.explanation {
-        body = answer::explained(&body, explanation);
-    } else if is_known(asked.if_none_match.as_ref(), found.etag) {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
-    }
-    Ok(json(body, headers))
+    let mut headers = Provenance::of(&found).headers();
+    services.caching.list.tell(&asked, names(tags.first(), &[]), &mut headers);
+    let body = found.value.take().unwrap_or_default();
+    Ok(match found.explanation {
+        Some(explanation) => json(answer::explained(&body, &explanation), headers),
+        None => represented(body, found.etag, &asked, headers),
+    })
 }
 
 /// Read several products
@@ -105,8 +97,14 @@ pub async fn batch(State(services): State<Arc<Services>>, AskedBatch { ids, aske
     let mut items = Items::new(&rows);
     items.push_missing(&ids, &rows);
     items.push_explanations(None, &rows);
-    let headers = Provenance::none().and(&rows).headers(None, &asked.want);
-    Ok(items.into_response(headers, asked.if_none_match.as_ref()))
+    let mut headers = Provenance::none().and(&rows).headers();
+    services.caching.list.tell(&asked, names(None, &ids), &mut headers);
+    Ok(items.into_response(&asked, headers))
+}
+
+/// What an answer depends on: the tag of a page, and each row.
+fn names(page: Option<&Tag>, ids: &[Uuid]) -> impl Iterator<Item = String> {
+    page.into_iter().map(|tag| tag.as_str().to_owned()).chain(ids.iter().map(|id| keys::product(*id).as_str().to_owned()))
 }
 
 impl Services {
@@ -121,9 +119,10 @@ impl Services {
         let mut items = Items::new(&rows);
         items.push_next(next.as_ref());
         items.push_explanations(found.explanation.as_deref(), &rows);
-        let mut headers = Provenance::of(&found).and(&rows).headers(None, &asked.want);
+        let mut headers = Provenance::of(&found).and(&rows).headers();
+        self.caching.list.tell(asked, names(tags.first(), &ids), &mut headers);
         answer::link_next(&mut headers, list, next.as_ref());
-        Ok(items.into_response(headers, asked.if_none_match.as_ref()))
+        Ok(items.into_response(asked, headers))
     }
 
     /// What was read, counted; or what a caller is told of a read that has no answer.
@@ -147,12 +146,8 @@ impl Services {
         }
         let keys: Vec<_> = ids.iter().map(|id| keys::product(*id)).collect();
         let load = |missing: Vec<usize>| self.load_products(missing.into_iter().filter_map(|at| ids.get(at).copied()).collect());
-        let rows = self
-            .cache
-            .get_many(&keys, &asked.want, load)
-            .await
-            .inspect_err(|_| self.tally.unread(Kind::Product))
-            .map_err(unread)?;
+        let rows = self.cache.get_many(&keys, &asked.want, load).await;
+        let rows = rows.inspect_err(|_| self.tally.unread(Kind::Product)).map_err(unread)?;
         rows.iter().for_each(|row| self.tally.read(Kind::Product, row));
         Ok(rows)
     }

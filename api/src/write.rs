@@ -13,14 +13,14 @@ use freshline::{
     fault::{Classified, Kind},
     telemetry::chain,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::warn;
 
 use crate::{
     app::Services,
-    body,
+    body, condition,
     extract::{Id, NoQuery, TOKEN},
-    openapi::{Created, Draft, OfRemoval, OfWrite, OfWriteToRow, Patch, ProductId, Removed, Replaced},
+    openapi::{Condition, Created, Draft, OfRemoval, OfWrite, OfWriteToRow, Patch, ProductId, Removed, Replaced},
     problem::{Fault, Place, Problem, Subject},
     product,
 };
@@ -52,14 +52,15 @@ pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: 
     put,
     path = "/products/{id}",
     tag = "products",
-    params(ProductId),
+    params(ProductId, Condition),
     request_body = Draft,
     responses(Replaced, OfWriteToRow)
 )]
 pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let seen = condition::seen(request.headers());
     let body = body::read(request, body::PRODUCT, services.body).await?;
     let new = product::draft(&body)?;
-    let written = services.writes.update(id, &new).await.map_err(refused)?;
+    let written = services.writes.update(id, &new, seen.as_deref()).await.map_err(refused)?;
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
@@ -70,21 +71,28 @@ pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQue
     patch,
     path = "/products/{id}",
     tag = "products",
-    params(ProductId),
+    params(ProductId, Condition),
     request_body(content((Patch = "application/merge-patch+json"), (Patch = "application/json"))),
     responses(Replaced, OfWriteToRow)
 )]
 pub async fn patch(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+    let seen = condition::seen(request.headers());
     let body = body::read(request, body::PATCH, services.body).await?;
     let patch = product::patch(&body)?;
-    let written = services.writes.patch(id, &patch).await.map_err(refused)?;
+    let written = services.writes.patch(id, &patch, seen.as_deref()).await.map_err(refused)?;
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
 /// Remove a product
-#[utoipa::path(delete, path = "/products/{id}", tag = "products", params(ProductId), responses(Removed, OfRemoval))]
-pub async fn delete(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery) -> Result<Response, Problem> {
-    let written = services.writes.delete(id).await.map_err(refused)?.ok_or_else(|| missing(id))?;
+#[utoipa::path(delete, path = "/products/{id}", tag = "products", params(ProductId, Condition), responses(Removed, OfRemoval))]
+pub async fn delete(
+    State(services): State<Arc<Services>>,
+    Id(id): Id,
+    _: NoQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let seen = condition::seen(&headers);
+    let written = services.writes.delete(id, seen.as_deref()).await.map_err(refused)?.ok_or_else(|| missing(id))?;
     Ok(answer(&written, StatusCode::NO_CONTENT, Stream::empty()))
 }
 
@@ -126,6 +134,15 @@ fn missing(id: uuid::Uuid) -> Problem {
     Problem::new(Subject::NoProduct, format!("No product has the id {id}."))
 }
 
+/// The product is not what the caller has seen: the validator of what it is now.
+fn changed(now: ETag) -> Problem {
+    let problem = Problem::new(Subject::Changed, "It was changed since it was read. Read it again, and decide anew.");
+    match HeaderValue::try_from(now.to_string()) {
+        Ok(now) => problem.with_header(header::ETAG, now),
+        Err(_) => problem,
+    }
+}
+
 /// What a caller is told of a write that was not carried out, or may not have been.
 fn refused(error: WriteError) -> Problem {
     match error {
@@ -140,6 +157,7 @@ fn refused(error: WriteError) -> Problem {
             let fault = Fault::new(place, None, format!("{field} {reason}."), "Send another value.");
             Problem::faulty(Subject::Invalid, vec![fault])
         }
+        WriteError::Changed { now } => changed(now),
         WriteError::Database(error) if may_have_happened(&error) => Problem::passing(Subject::Uncertain, UNCERTAIN, &error),
         WriteError::NotBegun(error) | WriteError::Database(error) => match error.kind() {
             Kind::Transient => Problem::passing(Subject::Unavailable, "Nothing was written.", &error),

@@ -26,7 +26,7 @@ pub use product::Product;
 pub use reads::Reads;
 pub use seed::{GENERATED_ROWS_MAX, Loaded, SeedError, generate, plant};
 pub use session::{SessionOptions, read_pool, write_pool};
-pub use writes::{NewProduct, ProductPatch, Writes, Written};
+pub use writes::{NewProduct, ProductPatch, Seen, Writes, Written};
 
 /// The rules that map changes of the catalogue's tables to its keys and tags.
 pub fn rules() -> Result<crate::rules::Rules, crate::rules::RuleFaults> {

@@ -103,6 +103,17 @@ pub struct RowChange {
     pub after: Option<Row>,
 }
 
+impl RowChange {
+    /// The same change, in which nothing is told of a column whose value is longer than this, in bytes, before or after; those of the key
+    /// are told. A value that was left out after and told before would pass for one that did not change.
+    pub fn without_longer(self, len_max: usize, key: &[usize]) -> Self {
+        let rows = [&self.before, &self.after].into_iter().flatten();
+        let columns: Vec<usize> = rows.flat_map(|row| row.longer(len_max)).filter(|column| !key.contains(column)).collect();
+        let without = |row: Option<Row>| row.map(|row| row.without(&columns));
+        Self { before: without(self.before), after: without(self.after), ..self }
+    }
+}
+
 /// What happened to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -154,6 +165,10 @@ pub enum ReplicaIdentity {
     /// `i`: the columns of an index.
     Index,
 }
+
+/// The prefix of a logical message after which nothing that is cached of any table can be trusted: DDL writes it
+/// (migrations/0005_ddl_messages.sql), and whoever cannot tell what a change touches.
+pub const DDL_PREFIX: &str = "freshline.ddl";
 
 /// The values of one row, in the order of the relation's columns, still in the bytes that they came in.
 #[derive(Debug, Clone)]
@@ -227,15 +242,18 @@ impl Row {
         self
     }
 
-    /// The same row, with each value longer than this left out.
-    pub fn without_longer(&self, len_max: usize) -> Self {
-        let mut values = self.values.clone();
-        for value in &mut values {
-            if matches!(value, Value::Text { len, .. } if *len as usize > len_max) {
-                *value = Value::Unchanged;
-            }
+    /// Which of its values are longer than this.
+    fn longer(&self, len_max: usize) -> impl Iterator<Item = usize> {
+        let is_longer = move |value: &Value| matches!(value, Value::Text { len, .. } if *len as usize > len_max);
+        self.values.iter().enumerate().filter(move |(_, value)| is_longer(value)).map(|(column, _)| column)
+    }
+
+    /// The same row without these values.
+    fn without(mut self, columns: &[usize]) -> Self {
+        for column in columns {
+            self.values[*column] = Value::Unchanged;
         }
-        Self { bytes: self.bytes.clone(), values }
+        self
     }
 
     /// How many values it has.

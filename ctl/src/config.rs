@@ -7,7 +7,7 @@ use freshline::{
     coherence::Stripes,
     config::{
         DATABASE_URL, Description, Faults, MAX_STALENESS, NAMESPACE, Optional, PUBLICATION, PostgresUrl, REDIS_URL, RELAY_SLOT,
-        RULES, Reader, RedisUrl, SLOT, STRIPES, Setting, Vars,
+        RULES, Reader, RedisUrl, SLOT, SLOT_WARN, STRIPES, Setting, Vars,
     },
     shard::Shard,
 };
@@ -27,8 +27,10 @@ pub struct Config {
     pub stripes: Stripes,
     pub source: SourceConfig,
     pub connect_url: Option<SecretString>,
+    pub shard: Shard,
     pub slot: String,
     pub relay_slot: String,
+    pub slot_warn_bytes: u64,
     pub publication: String,
     pub rules: Option<PathBuf>,
     pub max_staleness: Duration,
@@ -44,6 +46,7 @@ pub fn settings() -> Vec<Description> {
         Shard::SETTING.describe(),
         SLOT.describe(),
         RELAY_SLOT.describe(),
+        SLOT_WARN.describe(),
         PUBLICATION.describe(),
         RULES.describe(),
         MAX_STALENESS.describe(),
@@ -65,7 +68,7 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let shard = Shard::read(&mut read, stripes.as_ref());
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
     let (source, connect_url) = (SourceConfig::read(&mut read), read.optional(&CONNECT_URL));
-    let (relay_slot, max_staleness) = (read.get(&RELAY_SLOT), read.get(&MAX_STALENESS));
+    let (relay_slot, slot_warn, max_staleness) = (read.get(&RELAY_SLOT), read.get(&SLOT_WARN), read.get(&MAX_STALENESS));
     read.finish(|| {
         Some(Config {
             database_url: database_url?,
@@ -73,8 +76,10 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
             stripes: stripes?,
             source: source?.of_shard(shard?),
             connect_url: connect_url?,
-            slot: shard?.name(&slot?),
+            shard: shard?,
+            slot: slot?,
             relay_slot: relay_slot?,
+            slot_warn_bytes: slot_warn?,
             publication: publication?,
             rules: rules?,
             max_staleness: max_staleness?,

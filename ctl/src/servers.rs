@@ -11,6 +11,7 @@ use freshline::{
     replication::{SlotName, SlotNameSyntax, StreamSettings, TEXT_SETTINGS},
     rules::{Rules, RulesUnread, SchemaUnread, TableName},
     service::ServiceFailed,
+    shard::Shard,
 };
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
@@ -21,7 +22,17 @@ use crate::{broker::Untold, config::Config};
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The process that publishes to a broker.
-pub const RELAY: &str = "freshline-relay";
+const RELAY: &str = "freshline-relay";
+
+/// A slot that a process of ours reads.
+#[derive(Debug)]
+pub struct OwnSlot {
+    pub name: String,
+    /// Who reads it.
+    pub reader: String,
+    /// The variable that names it.
+    pub variable: &'static str,
+}
 
 /// What is looked at.
 #[derive(Debug)]
@@ -181,13 +192,25 @@ impl Servers {
         Trouble::Postgres { address: self.config.database_url.to_string(), source }
     }
 
-    /// The slot that a process of ours reads, and that process; none where Debezium has one of its own.
-    pub fn own_slot(&self) -> Option<(&str, &'static str)> {
+    /// The slots that processes of ours have to have, one for each shard where they read the log themselves; none where Debezium has one
+    /// of its own.
+    pub fn own_slots(&self) -> Vec<OwnSlot> {
+        let Config { shard, slot, .. } = &self.config;
+        let of = |shard: Shard| OwnSlot {
+            name: shard.name(slot),
+            reader: shard.told("the invalidator"),
+            variable: "FRESHLINE_SLOT and FRESHLINE_SHARD",
+        };
         match self.config.source {
-            SourceConfig::Postgres => Some((&self.config.slot, "the invalidator")),
-            SourceConfig::Nats { .. } => Some((&self.config.relay_slot, RELAY)),
-            SourceConfig::Kafka(_) => None,
+            SourceConfig::Postgres => shard.siblings().map(of).collect(),
+            SourceConfig::Nats { .. } => vec![self.relay_slot()],
+            SourceConfig::Kafka(_) => Vec::new(),
         }
+    }
+
+    /// The slot that the relay reads, where there is one.
+    pub fn relay_slot(&self) -> OwnSlot {
+        OwnSlot { name: self.config.relay_slot.clone(), reader: RELAY.to_owned(), variable: "FRESHLINE_RELAY_SLOT" }
     }
 
     /// The stream that changes begin with.
@@ -195,8 +218,9 @@ impl Servers {
     /// # Errors
     /// [`Trouble::Slot`].
     pub fn stream(&self) -> Result<StreamSettings, Trouble> {
-        let slot = self.own_slot().map_or(&*self.config.slot, |(slot, _)| slot);
-        let slot = SlotName::new(slot).map_err(Trouble::Slot)?;
+        let Config { shard, slot, .. } = &self.config;
+        let slot = if matches!(self.config.source, SourceConfig::Nats { .. }) { self.relay_slot().name } else { shard.name(slot) };
+        let slot = SlotName::new(&slot).map_err(Trouble::Slot)?;
         let server = self.config.database_url.connect_options().application_name("freshline-invalidator");
         Ok(StreamSettings { answer_deadline: ANSWER_WITHIN, ..StreamSettings::new(server, slot, &self.config.publication) })
     }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use freshline::{
-    change::{Event, Operation, Relation, RowChange},
+    change::{DDL_PREFIX, Event, Operation, Relation, RowChange},
     coherence::{ETag, Entry, EntryId, Generation, Lsn, Proof, Tag},
     fault::Classified,
     rules::{Action, Missing, Rules, TablePlan, Unbound},
@@ -13,9 +13,6 @@ use metrics::counter;
 use tracing::{debug, warn};
 
 use crate::transaction::{Effect, End, Step};
-
-/// The prefix of the logical message that the migrations' event trigger writes for DDL that rewrites, detaches or renames.
-pub const DDL_PREFIX: &str = "freshline.ddl";
 
 /// Plans changes. Remembers, for each table as the stream describes it, the rules bound to its columns.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ pub mod kafka;
 mod letters;
 pub mod nats;
 pub mod postgres;
+mod prepared;
 mod turn;
 
 use std::future::Future;

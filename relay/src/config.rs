@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use freshline::{
-    broker::{kafka::KafkaAddress, nats::NatsSettings},
+    broker::{
+        kafka::{KafkaAddress, RETENTION_MIN_MS},
+        nats::NatsSettings,
+    },
     config::{
         DATABASE_URL, Description, Faults, Life, PUBLICATION, PostgresUrl, RELAY_SLOT, Reader, SLOT_DROP, SLOT_WARN, Setting, Vars,
         Word,
@@ -12,11 +15,7 @@ use freshline::{
     service::Configuration,
 };
 
-use crate::sink::{
-    To,
-    kafka::{RETENTION_MIN_MS, ToKafka},
-    nats::ToNats,
-};
+use crate::sink::{To, kafka::ToKafka, nats::ToNats};
 
 const ADDRESS: Setting<SocketAddr> =
     Setting::address("RELAY_ADDRESS", "Where the relay answers `/metrics`, `/livez` and `/readyz`.").or("127.0.0.1:9103");

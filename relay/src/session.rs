@@ -105,10 +105,12 @@ impl Sessions {
     pub async fn run(self, stop: CancellationToken) -> Result<(), GivenUp<SessionError>> {
         self.readiness.unready(PUBLISHING, "not begun yet");
         let mut retry = Retry::new("the relay", Policy::FOR_EVER);
+        let mut has_lost = false;
         while !stop.is_cancelled() {
-            let Some(ended) = stop.run_until_cancelled(self.session(&mut retry)).await else { break };
+            let Some(ended) = stop.run_until_cancelled(self.session(&mut retry, &mut has_lost)).await else { break };
             self.readiness.unready(PUBLISHING, "no session with source and broker");
             let Err(error) = ended else { continue };
+            has_lost |= matches!(&error, SessionError::Sink(error) if error.is_loss());
             match retry.failed(error, &stop).await {
                 Ok(()) | Err(GivenUp::Stopped { .. }) => {}
                 Err(given_up) => return Err(given_up),
@@ -117,7 +119,8 @@ impl Sessions {
         Ok(())
     }
 
-    async fn session(&self, retry: &mut Retry) -> Result<(), SessionError> {
+    /// One session. Where the one before it found that the broker has lost messages, it says so before anything else.
+    async fn session(&self, retry: &mut Retry, has_lost: &mut bool) -> Result<(), SessionError> {
         let mut primary = Primary::connect(&self.stream.server).await.map_err(SessionError::Primary)?;
         let before = primary.look().await.map_err(SessionError::Primary)?;
         let (sink, last) = self.to.connect().await.map_err(SessionError::Sink)?;
@@ -147,11 +150,12 @@ impl Sessions {
         if let Some(snapshot) = made {
             warn!("the slot is new: what it will not stream may be missing from the broker");
             session.publish_one(session.writer.hole(start, Some(&snapshot), None)).await?;
-        } else if !holds(last.as_ref(), start) {
+        } else if *has_lost || !holds(last.as_ref(), start) {
             warn!("the broker lacks changes that it had: saying so");
             let over = session.snapshot.xmax();
             session.publish_one(session.writer.hole(start, None, Some(over))).await?;
         }
+        *has_lost = false;
         retry.succeeded();
         self.readiness.ready(PUBLISHING);
         session.run().await

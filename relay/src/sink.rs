@@ -52,6 +52,13 @@ pub enum SinkError {
     Lost,
 }
 
+impl SinkError {
+    /// Whether it shows that messages are gone that had been stored. The end of what is published to may look well all the same.
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Kafka(KafkaRefused::WentBack { .. }))
+    }
+}
+
 impl Classified for SinkError {
     fn kind(&self) -> Kind {
         match self {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use freshline::{
     broker::MessageId,
-    change::{Event, Relation, RowChange},
+    change::{DDL_PREFIX, Event, Operation, Relation, ReplicaIdentity, RowChange},
     coherence::{Lsn, NarrowXid, Snapshot, Source, Xid},
     envelope::{Encoder, Posting, Relations, Stamp},
 };
@@ -184,24 +184,46 @@ impl Held {
         }
     }
 
-    /// Its subject and message. A row that is longer than the broker takes loses its longest values, and keeps its name.
+    /// Its subject and message. A row that is longer than the broker takes loses its longest values, and keeps its key; a logical message
+    /// loses its content, and then its name: those that mean something to us are short.
     fn written(self, encoder: &Encoder, stamp: Stamp, value_len_max: usize) -> (String, Posting) {
         match self {
-            Self::Row(mut change, key) => {
+            Self::Row(change, key) => {
                 let subject = subject(&change.relation);
-                let mut posting = encoder.row(&change, &key, stamp);
-                let mut kept = LONG;
-                while posting.value.len() > value_len_max && kept > 0 {
-                    change.before = change.before.map(|row| row.without_longer(kept));
-                    change.after = change.after.map(|row| row.without_longer(kept));
-                    posting = encoder.row(&change, &key, stamp);
-                    kept /= 8;
+                let posting = encoder.row(&change, &key, stamp);
+                if posting.value.len() <= value_len_max {
+                    return (subject, posting);
                 }
-                (subject, posting)
+                (subject, shortened(change, &key, value_len_max, (encoder, stamp)))
             }
             Self::Truncate(relation) => (subject(&relation), encoder.truncate(&relation, stamp)),
-            Self::Message(prefix, content) => ("_message".to_owned(), encoder.message(&prefix, &content, stamp)),
+            Self::Message(prefix, content) => {
+                let mut posting = encoder.message(&prefix, &content, stamp);
+                for name in [&*prefix, ""] {
+                    if posting.value.len() > value_len_max {
+                        posting = encoder.message(name, &[], stamp);
+                    }
+                }
+                ("_message".to_owned(), posting)
+            }
         }
+    }
+}
+
+/// A row that is longer than the broker takes, without its longest values. Outside full identity nobody could tell a value that is left
+/// out from one that did not change: then nothing is told of the row, and that everything may have changed.
+fn shortened(mut change: RowChange, key: &[usize], value_len_max: usize, (encoder, stamp): (&Encoder, Stamp)) -> Posting {
+    if change.operation == Operation::Update && change.relation.identity != ReplicaIdentity::Full {
+        return encoder.message(DDL_PREFIX, b"{}", stamp);
+    }
+    let mut kept = LONG;
+    loop {
+        change = change.without_longer(kept, key);
+        let posting = encoder.row(&change, key, stamp);
+        if posting.value.len() <= value_len_max || kept == 0 {
+            return posting;
+        }
+        kept /= 8;
     }
 }
 
@@ -211,4 +233,67 @@ fn subject(relation: &Relation) -> String {
         name.chars().map(|c| if c.is_whitespace() || ".*>".contains(c) || c.is_control() { '_' } else { c }).collect()
     };
     format!("{}.{}", token(&relation.schema), token(&relation.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use freshline::{
+        change::{Column, Datum, Row, Value},
+        envelope::{Record, decode},
+    };
+
+    use super::*;
+
+    /// A value of this length is longer than any that is kept while others can be left out.
+    const LONG_TEXT: usize = 2 * LONG;
+
+    fn row(long: usize) -> Row {
+        let text = format!("7{}", "x".repeat(long));
+        let len = u32::try_from(long).expect("short");
+        let values = [Value::Text { start: 0, len: 1 }, Value::Text { start: 1, len }, Value::Null];
+        Row::new(text.into(), values.into()).expect("text")
+    }
+
+    /// id, text and note of a row whose text was changed.
+    fn update(identity: ReplicaIdentity, before: usize, after: usize) -> RowChange {
+        let column = |name: &str| Column { name: name.into(), type_id: 25, type_modifier: -1, in_identity: name == "id" };
+        let columns = ["id", "text", "note"].map(column).into();
+        let relation = Relation { id: 1, schema: "public".into(), name: "things".into(), identity, columns };
+        let before = (identity == ReplicaIdentity::Full).then(|| row(before));
+        RowChange { relation: relation.into(), operation: Operation::Update, before, after: Some(row(after)) }
+    }
+
+    fn written(change: RowChange, value_len_max: usize) -> (String, Posting) {
+        let history = "7/1/1".parse().expect("a history");
+        let stamp = Stamp { xid: Xid::new(7).expect("small"), end: None, ordinal: 1, is_last: false };
+        Held::Row(change, [0].into()).written(&Encoder::new("relay", "shop", history), stamp, value_len_max)
+    }
+
+    #[rstest::rstest]
+    #[case::long_after(5, LONG_TEXT)]
+    #[case::long_before(LONG_TEXT, 5)]
+    fn of_a_long_row_nothing_is_told_of_its_long_values_neither_before_nor_after(#[case] before: usize, #[case] after: usize) {
+        let (subject, posting) = written(update(ReplicaIdentity::Full, before, after), LONG);
+        assert!(posting.value.len() < LONG && subject == "public.things", "{} bytes", posting.value.len());
+        let text = String::from_utf8(posting.value).expect("UTF-8");
+        assert!(!text.contains("xxxxx") && text.contains("\"id\":\"7\""), "{text}");
+        assert!(posting.key.is_some(), "its row is named");
+        // Nothing is left out of a broker's that takes it.
+        let (_, whole) = written(update(ReplicaIdentity::Full, before, after), usize::MAX);
+        assert!(whole.value.len() > LONG_TEXT);
+    }
+
+    #[test]
+    fn the_key_is_told_however_little_the_broker_takes() {
+        let change = update(ReplicaIdentity::Full, 5, LONG_TEXT).without_longer(0, &[0]);
+        let after = change.after.expect("a row");
+        assert_eq!((after.get(0), after.get(1)), (Some(Datum::Text("7")), Some(Datum::Unchanged)));
+    }
+
+    #[test]
+    fn where_the_row_before_is_not_told_a_long_one_is_everything() {
+        let (_, posting) = written(update(ReplicaIdentity::Default, 5, LONG_TEXT), LONG);
+        let Ok(Record::Message(message)) = decode(None, Some(&posting.value)) else { panic!("no message") };
+        assert_eq!(message.prefix, DDL_PREFIX);
+    }
 }

@@ -7,7 +7,7 @@ use freshline::coherence::ETag;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use utoipa::openapi::OpenApi;
 
-use crate::{extract::NoQuery, headers::is_known};
+use crate::{condition::is_known, extract::NoQuery};
 
 /// What a page may do: run our scripts, ask this server, and nothing else. Both programs write styles into the page; ReDoc searches in
 /// a worker that it makes of a text.

@@ -42,6 +42,11 @@ params! {
         header("Freshline-Token", "What a write answered: the answer includes that write.", text().pattern(Some(TOKEN)))
             .example(Some("7412345678901234567/1/1763719200000000:841:0/16B3748".into())),
         header("If-None-Match", "An `ETag` that is known already: 304 where the answer still has it.", text()),
+        header("Accept-Encoding", "The codings that the caller takes: `zstd`, `br` or `gzip`, of a body that is worth it.", text()),
+    ];
+    /// What a write of a product that is there takes.
+    Condition => [
+        header("If-Match", "The `ETag` of what the writer has seen: 412 where the product is another by now.", text()),
     ];
     /// What a list takes.
     ListParams => [

@@ -37,10 +37,10 @@ subjects! {
     OfWrite => [Request, Malformed, Slow, DuplicateSku, TooLarge, MediaType, Invalid, Internal, Unavailable, Uncertain];
     /// Of a write of a product that has to be there.
     OfWriteToRow => [
-        Request, Malformed, NoProduct, Slow, DuplicateSku, TooLarge, MediaType, Invalid, Internal, Unavailable, Uncertain
+        Request, Malformed, NoProduct, Slow, DuplicateSku, Changed, TooLarge, MediaType, Invalid, Internal, Unavailable, Uncertain
     ];
     /// Of the removal of a product.
-    OfRemoval => [Request, NoProduct, Internal, Unavailable, Uncertain];
+    OfRemoval => [Request, NoProduct, Changed, Internal, Unavailable, Uncertain];
     /// Of a management call.
     OfManagement => [Request, Unauthorized, Internal, CacheAway];
     /// Of a measurement.
@@ -81,6 +81,7 @@ fn headers(status: StatusCode) -> &'static [(&'static str, &'static str)] {
             ("Cache-Status", "Of a read: where it is known from that there is no such product (RFC 9211)."),
             ("Age", "Of a read: how long ago that was true at the latest, in seconds."),
         ],
+        StatusCode::PRECONDITION_FAILED => &[("ETag", "What the product is now.")],
         StatusCode::PAYLOAD_TOO_LARGE => &[("Connection", "`close`: the body is not read to its end.")],
         StatusCode::UNSUPPORTED_MEDIA_TYPE => &[
             ("Accept-Post", "The types that are taken, of a whole product."),

@@ -15,11 +15,18 @@ use utoipa::{
 use super::schemas::{Product, nullable, object, text};
 
 /// What every answer from the cache says of itself.
-const OF_READ: [(&str, &str); 4] = [
+const OF_READ: [(&str, &str); 8] = [
     ("Cache-Status", "Where the answer came from, and why not from the cache (RFC 9211): `Freshline; hit; detail=redis`."),
     ("Age", "How long ago it was true at the latest, in seconds."),
-    ("Cache-Control", "`private, no-store` for a read with a token, else `no-cache`."),
-    ("ETag", "What it is; absent where it explains itself."),
+    (
+        "Cache-Control",
+        "What caches of others may do: `no-cache` unless a setting says for how long; `private, no-store` with a token.",
+    ),
+    ("ETag", "What it is, in its coding; absent where it explains itself."),
+    ("Vary", "What else of the request decides: the codings, and the token."),
+    ("Content-Encoding", "The coding of the body; absent where it has none."),
+    ("Cache-Tag", "What it depends on, where caches of others may keep it: names with commas between."),
+    ("Surrogate-Key", "The same with blanks between."),
 ];
 
 const LINK: (&str, &str) = ("Link", "The next page, as `rel=\"next\"`; absent on the last one.");

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-use crate::headers::is_known;
+use crate::{coding::Coding, condition::is_known, extract::Asked, problem::Problem};
 
 /// An answer of JSON.
 pub(super) fn json(body: impl Into<Body>, mut headers: HeaderMap) -> Response {
@@ -24,6 +24,26 @@ pub(super) fn json(body: impl Into<Body>, mut headers: HeaderMap) -> Response {
     let mut response = Response::new(body.into());
     *response.headers_mut() = headers;
     response
+}
+
+/// A body in the coding that the caller likes, or that the caller has it already.
+pub(super) fn represented(body: Bytes, etag: ETag, asked: &Asked, mut headers: HeaderMap) -> Response {
+    let coding = Coding::of(asked.accept_encoding.as_ref(), body.len());
+    // A digest in quotes is visible text.
+    if let Ok(etag) = HeaderValue::try_from(Coding::etag(coding, etag)) {
+        headers.insert(header::ETAG, etag);
+    }
+    if is_known(asked.if_none_match.as_ref(), etag) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    let Some(coding) = coding else { return json(body, headers) };
+    match coding.code(&body) {
+        Ok(coded) => {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+            json(coded, headers)
+        }
+        Err(error) => Problem::internal(&error).into_response(),
+    }
 }
 
 /// A product and how it came about.
@@ -93,16 +113,10 @@ impl Items {
     }
 
     /// The answer, or that the caller has it already.
-    pub(super) fn into_response(mut self, mut headers: HeaderMap, if_none_match: Option<&HeaderValue>) -> Response {
+    pub(super) fn into_response(mut self, asked: &Asked, headers: HeaderMap) -> Response {
         self.body.push(b'}');
         let etag = ETag::of(&self.body);
-        if let Ok(etag) = HeaderValue::try_from(etag.to_string()) {
-            headers.insert(header::ETAG, etag);
-        }
-        if is_known(if_none_match, etag) {
-            return (StatusCode::NOT_MODIFIED, headers).into_response();
-        }
-        json(self.body, headers)
+        represented(self.body.into(), etag, asked, headers)
     }
 }
 

@@ -6,6 +6,7 @@ mod degraded;
 mod documents;
 mod ending;
 mod health;
+mod http;
 mod latest;
 mod manage;
 mod products;

@@ -4,7 +4,6 @@ mod degraded;
 mod drain;
 mod gap;
 mod races;
-mod random;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with the other binary, which uses the rest")]
 mod support;

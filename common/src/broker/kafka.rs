@@ -1,5 +1,6 @@
 //! How to reach a Kafka: its brokers, and who asks.
 
+mod limits;
 mod refusal;
 
 use std::path::PathBuf;
@@ -7,7 +8,10 @@ use std::path::PathBuf;
 use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaErrorCode};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use self::refusal::{KafkaRefusal, Met};
+pub use self::{
+    limits::{RETENTION_MIN_MS, TopicFault, topic_faults},
+    refusal::{KafkaRefusal, Met},
+};
 use crate::config::{Description, Optional, Reader, Setting, Word};
 
 const BROKERS: Setting<Vec<String>> =

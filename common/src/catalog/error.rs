@@ -1,5 +1,6 @@
 //! What can go wrong between the catalogue and Postgres, and whose matter it is.
 
+use crate::coherence::ETag;
 use crate::fault::{Classified, Kind};
 
 /// A statement that Postgres did not carry out.
@@ -100,6 +101,12 @@ pub enum WriteError {
         /// What is wrong with it and what would be right.
         reason: &'static str,
     },
+    /// The product is not any more what its writer has seen, so nothing was written.
+    #[error("the product has changed: its validator is {now}")]
+    Changed {
+        /// The validator of the product as it is now.
+        now: ETag,
+    },
     /// No session of Postgres was to be had, so nothing was written.
     #[error(transparent)]
     NotBegun(DatabaseError),
@@ -111,7 +118,7 @@ pub enum WriteError {
 impl Classified for WriteError {
     fn kind(&self) -> Kind {
         match self {
-            Self::SkuTaken { .. } | Self::Invalid { .. } => Kind::Permanent,
+            Self::SkuTaken { .. } | Self::Invalid { .. } | Self::Changed { .. } => Kind::Permanent,
             Self::NotBegun(error) | Self::Database(error) => error.kind(),
         }
     }
@@ -119,6 +126,7 @@ impl Classified for WriteError {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::SkuTaken { .. } => Some("choose another sku, or change the product that has it".into()),
+            Self::Changed { .. } => Some("read it again, and decide anew".into()),
             Self::Invalid { .. } => None,
             Self::NotBegun(error) | Self::Database(error) => error.remedy(),
         }

@@ -1,11 +1,14 @@
 //! Writes: to Postgres only. No cache is told; the change stream tells it.
 //!
-//! Each is one statement, which is one transaction, and answers with the row and the transaction's id. When it has returned, and so
+//! Each is one statement, which is one transaction, and answers with the row and the transaction's id. One that is to happen only if the
+//! product is still what its writer has seen is two: the first locks the row and looks.
+//! When it has returned, and so
 //! is committed, the same session is asked for the log's insert position: the commit lies below it.
 
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgPool};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -14,7 +17,7 @@ use super::error::{DatabaseError, WriteError};
 use super::price::Price;
 use super::product::{Product, Texts, texts};
 use super::refusal::{refused, without_nul};
-use crate::coherence::{Token, Xid};
+use crate::coherence::{ETag, Token, Xid};
 
 /// Writes products, on sessions of [`write_pool`](super::write_pool).
 #[derive(Debug, Clone)]
@@ -60,6 +63,9 @@ pub struct ProductPatch {
     /// Itself a JSON merge patch (RFC 7396) of the attributes.
     pub attributes: Option<Box<RawValue>>,
 }
+
+/// The validators of the product of which its writer has seen one; `None` where any is as good.
+pub type Seen<'a> = Option<&'a [ETag]>;
 
 /// A write that is committed.
 #[derive(Debug)]
@@ -115,15 +121,15 @@ impl Writes {
             new.stock_quantity,
             new.attributes.get()
         );
-        let written = self.write(Some(&new.sku), async |session| statement.fetch_all(session).await).await?;
+        let written = self.write(Some(&new.sku), None, async |session| statement.fetch_all(session).await).await?;
         written.ok_or_else(|| DatabaseError::Unexpected("an insert without a row".into()).into())
     }
 
-    /// Replaces all of a product that a client chooses; `None` where there is no such product.
+    /// Replaces all of a product that a client chooses, if its validator is still one of `seen`; `None` where there is no such product.
     ///
     /// # Errors
-    /// As [`Writes::insert`].
-    pub async fn update(&self, id: Uuid, new: &NewProduct) -> Result<Option<Written>, WriteError> {
+    /// As [`Writes::insert`]; [`WriteError::Changed`].
+    pub async fn update(&self, id: Uuid, new: &NewProduct, seen: Seen<'_>) -> Result<Option<Written>, WriteError> {
         new.check()?;
         let price = new.price.to_string();
         let statement = returning!(
@@ -139,14 +145,14 @@ impl Writes {
             new.stock_quantity,
             new.attributes.get()
         );
-        self.write(Some(&new.sku), async |session| statement.fetch_all(session).await).await
+        self.write(Some(&new.sku), still(id, seen), async |session| statement.fetch_all(session).await).await
     }
 
-    /// Changes the fields that the patch has; `None` where there is no such product.
+    /// Changes the fields that the patch has, if the product's validator is still one of `seen`; `None` where there is no such product.
     ///
     /// # Errors
-    /// As [`Writes::insert`].
-    pub async fn patch(&self, id: Uuid, patch: &ProductPatch) -> Result<Option<Written>, WriteError> {
+    /// As [`Writes::update`].
+    pub async fn patch(&self, id: Uuid, patch: &ProductPatch, seen: Seen<'_>) -> Result<Option<Written>, WriteError> {
         patch.check()?;
         let price = patch.price.map(|price| price.to_string());
         let statement = returning!(
@@ -166,16 +172,16 @@ impl Writes {
             patch.stock_quantity,
             patch.attributes.as_deref().map(RawValue::get)
         );
-        self.write(patch.sku.as_deref(), async |session| statement.fetch_all(session).await).await
+        self.write(patch.sku.as_deref(), still(id, seen), async |session| statement.fetch_all(session).await).await
     }
 
-    /// Deletes a product; `None` where there is no such product.
+    /// Deletes a product, if its validator is still one of `seen`; `None` where there is no such product.
     ///
     /// # Errors
-    /// As [`Writes::insert`].
-    pub async fn delete(&self, id: Uuid) -> Result<Option<Written>, WriteError> {
+    /// As [`Writes::update`].
+    pub async fn delete(&self, id: Uuid, seen: Seen<'_>) -> Result<Option<Written>, WriteError> {
         let statement = returning!("delete from public.products where id = $1", id);
-        self.write(None, async |session| statement.fetch_all(session).await).await
+        self.write(None, still(id, seen), async |session| statement.fetch_all(session).await).await
     }
 
     /// Runs a statement, then asks for its proof. `sku` is the one that it would store.
@@ -184,11 +190,21 @@ impl Writes {
     async fn write(
         &self,
         sku: Option<&str>,
+        still: Option<(Uuid, &[ETag])>,
         statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<Vec<WrittenRow>>,
     ) -> Result<Option<Written>, WriteError> {
         let write = async {
             let mut session = self.pool.acquire().await.map_err(|error| WriteError::NotBegun(error.into()))?;
-            let rows = statement(&mut session).await.map_err(|error| refused(error, sku))?;
+            let rows = match still {
+                None => statement(&mut session).await.map_err(|error| refused(error, sku))?,
+                Some((id, seen)) => {
+                    let mut transaction = session.begin().await.map_err(|error| WriteError::NotBegun(error.into()))?;
+                    unchanged(&mut transaction, id, seen).await?;
+                    let rows = statement(&mut transaction).await.map_err(|error| refused(error, sku))?;
+                    transaction.commit().await.map_err(|error| refused(error, sku))?;
+                    rows
+                }
+            };
             Ok::<_, WriteError>((session, rows))
         };
         let (mut session, rows) = timeout(self.deadline, write).await.map_err(|_| DatabaseError::Silent(self.deadline))??;
@@ -197,6 +213,26 @@ impl Writes {
         let product = written.row.product().map_err(unexpected)?.ok_or_else(|| unexpected("a write without a row"))?;
         Ok(Some(Written { product, token: token.unwrap_or(Err(DatabaseError::Silent(self.deadline))) }))
     }
+}
+
+fn still(id: Uuid, seen: Seen<'_>) -> Option<(Uuid, &[ETag])> {
+    Some((id, seen?))
+}
+
+/// Locks a product, if there is one, and compares it with what its writer has seen.
+async fn unchanged(session: &mut PgConnection, id: Uuid, seen: &[ETag]) -> Result<(), WriteError> {
+    // not cached: it is compared, and forgotten.
+    let found = sqlx::query!(
+        r#"select id::text as "id?", sku::text as "sku?", name::text as "name?", description::text as "description?",
+               category::text as "category?", price::text as "price?", stock_quantity::text as "stock_quantity?", attributes::text as "attributes?",
+               created_at::text as "created_at?", updated_at::text as "updated_at?"
+           from public.products where id = $1 for update"#,
+        id
+    );
+    let found = found.fetch_optional(session).await.map_err(|error| WriteError::NotBegun(error.into()))?;
+    let Some(product) = found.map(|row| texts!(row).product()).transpose().map_err(unexpected)?.flatten() else { return Ok(()) };
+    let now = ETag::of(&product.body);
+    if seen.contains(&now) { Ok(()) } else { Err(WriteError::Changed { now }) }
 }
 
 /// What a reader has to see in order to see the transaction that this session has just committed.

@@ -70,6 +70,22 @@ impl ETag {
     }
 }
 
+/// A text that is none of our validators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is no validator that was made here")]
+pub struct NoETag;
+
+impl std::str::FromStr for ETag {
+    type Err = NoETag;
+
+    /// Takes what [`Display`](std::fmt::Display) writes, and nothing else: neither a weak one nor another's.
+    fn from_str(text: &str) -> Result<Self, NoETag> {
+        let digest = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).ok_or(NoETag)?;
+        let is_digest = digest.len() == 32 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        u128::from_str_radix(digest, 16).ok().filter(|_| is_digest).map(Self).ok_or(NoETag)
+    }
+}
+
 impl std::fmt::Display for ETag {
     /// With the quotes that HTTP wants (RFC 9110, 8.8.3).
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

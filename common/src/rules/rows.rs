@@ -76,10 +76,12 @@ impl<'a> Rows<'a> {
         known.ok_or_else(|| self.plan.missing(column, Image::After))
     }
 
-    /// Whether the change changed a value, or may have.
+    /// Whether the change changed a value, or may have. What is left out did not change: but where the row before should have it and has
+    /// not, it was left out because it is long.
     pub(super) fn changed(self, column: usize) -> bool {
+        let is_whole = self.plan.identity == ReplicaIdentity::Full && self.change.before.is_some();
         match self.change.after.as_ref().and_then(|row| row.get(column)) {
-            Some(Datum::Unchanged) => false,
+            Some(Datum::Unchanged) => is_whole && self.known_before(column).is_none(),
             after => self.known_before(column).is_none_or(|before| after != Some(before.map_or(Datum::Null, Datum::Text))),
         }
     }

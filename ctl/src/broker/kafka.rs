@@ -43,6 +43,9 @@ pub struct Topic {
     pub name: String,
     /// Its partitions; none where it is not there.
     pub partitions: Vec<Partition>,
+    /// How many copies there are of a partition, at least.
+    #[serde(skip)]
+    pub copies: usize,
     /// Its settings; none where this user may not see them.
     #[serde(skip)]
     pub settings: Option<HashMap<String, String>>,
@@ -133,9 +136,10 @@ fn topics(config: &KafkaConfig, mut settings: HashMap<String, HashMap<String, St
         let asked = consumer.fetch_metadata(Some(name), ANSWER_WITHIN);
         let metadata = asked.map_err(Untold::asking("Kafka", "telling the partitions of a topic"))?;
         brokers = metadata.brokers().len();
-        let numbers = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
-        let numbers: Vec<i32> = numbers.collect();
-        let mut topic = Topic { name: name.clone(), partitions: Vec::new(), settings: settings.remove(name) };
+        let told = || metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let numbers: Vec<i32> = told().map(|partition| partition.id()).collect();
+        let copies = told().map(|partition| partition.replicas().len()).min().unwrap_or_default();
+        let mut topic = Topic { name: name.clone(), partitions: Vec::new(), copies, settings: settings.remove(name) };
         if !numbers.is_empty() {
             topic.partitions = partitions(&consumer, &topic, &numbers)?;
         }

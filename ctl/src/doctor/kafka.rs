@@ -1,6 +1,9 @@
 //! Kafka: the topics, their layout, and what they keep against what was applied.
 
-use freshline::broker::KafkaConfig;
+use freshline::broker::{
+    KafkaConfig,
+    kafka::{TopicFault, topic_faults},
+};
 
 use super::Finding;
 use crate::{
@@ -11,9 +14,6 @@ use crate::{
 
 /// The largest row that is to be expected: longer ones stop the connector.
 const MESSAGE_MAX_BYTES: i64 = 10 << 20;
-
-/// The shortest retention in ms: what the invalidator has not read by then is lost.
-const RETENTION_MIN_MS: i64 = 600_000;
 
 /// Looks at Kafka.
 ///
@@ -48,15 +48,11 @@ fn settings(topic: &Topic) -> Vec<Finding> {
         return vec![Finding::note("topic", format!("the settings of {name} may not be seen"), remedy)];
     };
     let change = |to: &str| format!("kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {to}");
-    let mut findings = Vec::new();
-    if settings.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
-        let says = format!("{name} is compacted: of the changes of a row all but the last go, with their transactions");
-        findings.push(Finding::problem("topic", says, change("cleanup.policy=delete")));
-    }
-    if topic.number("retention.ms").is_some_and(|kept_ms| (0..RETENTION_MIN_MS).contains(&kept_ms)) {
-        let says = format!("{name} keeps messages for less than 10 minutes: what the invalidator has not read by then is lost");
-        findings.push(Finding::problem("topic", says, change("retention.ms=86400000")));
-    }
+    let faults = topic_faults(settings, topic.copies).into_iter();
+    let problem = |fault: TopicFault| {
+        Finding::problem("topic", format!("{name}: {fault}"), change(&format!("{}={}", fault.setting, fault.right)))
+    };
+    let mut findings: Vec<Finding> = faults.map(problem).collect();
     if let Some(longest) = topic.number("max.message.bytes").filter(|longest| *longest < MESSAGE_MAX_BYTES) {
         let says = format!("{name} takes messages up to {}: a longer row stops the connector", paint::bytes(longest));
         findings.push(Finding::note(
@@ -121,7 +117,7 @@ mod tests {
 
     fn topic(partitions: Vec<Partition>, settings: &[(&str, &str)]) -> Topic {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Topic { name: "t".into(), partitions, settings: Some(settings.collect::<HashMap<_, _>>()) }
+        Topic { name: "t".into(), partitions, copies: 1, settings: Some(settings.collect::<HashMap<_, _>>()) }
     }
 
     #[rstest::rstest]
@@ -145,8 +141,8 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(("cleanup.policy", "compact,delete"), Level::Problem, "is compacted")]
-    #[case(("retention.ms", "1000"), Level::Problem, "less than 10 minutes")]
+    #[case(("cleanup.policy", "compact,delete"), Level::Problem, "cleanup.policy has to be delete")]
+    #[case(("retention.ms", "1000"), Level::Problem, "600000 at least")]
     #[case(("max.message.bytes", "1048588"), Level::Note, "up to 1.0 MB")]
     #[case(("retention.ms", "-1"), Level::Ok, "not compacted")]
     fn a_topic_that_would_lose_changes_is_told(#[case] setting: (&str, &str), #[case] level: Level, #[case] said: &str) {

@@ -1,7 +1,6 @@
 //! The primary: what the invalidator checks before it starts, and what fills a disk or loses changes later.
 
 use freshline::{
-    broker::SourceConfig,
     check::{self, Problem},
     dead_letters,
     replication::{Follower, HeldBack, held_back},
@@ -11,14 +10,11 @@ use sqlx::PgConnection;
 use super::Finding;
 use crate::{
     paint,
-    servers::{RELAY, Servers, Trouble},
+    servers::{OwnSlot, Servers, Trouble},
 };
 
 /// The role that the migrations make for the invalidator.
 pub const INVALIDATOR: &str = "freshline_invalidator";
-
-/// Log that a slot may hold back before it is told: what a busy primary writes in some minutes.
-const HELD_BYTES_MAX: i64 = 1 << 30;
 
 /// Looks at the primary.
 ///
@@ -41,7 +37,7 @@ async fn stream(servers: &Servers, connection: &mut PgConnection) -> Result<Vec<
     let has_role: bool = servers.asked(sqlx::query_scalar(exists).bind(INVALIDATOR).fetch_one(&mut *connection)).await?;
     // Under its own role where there is one; else under that which looks.
     let role = has_role.then_some(INVALIDATOR);
-    let follower = Follower { role, has_slot: servers.own_slot().is_some() };
+    let follower = Follower { role, has_slot: !servers.own_slots().is_empty() };
     let problems = check::problems(connection, &servers.stream()?, &servers.rules, follower).await;
     let address = servers.config.database_url.to_string();
     let problems = problems.map_err(|source| Trouble::Check { address, source })?;
@@ -89,24 +85,24 @@ async fn triggers(servers: &Servers, connection: &mut PgConnection) -> Result<Fi
     Ok(Finding::problem("ddl", says, remedy))
 }
 
-/// What the slots hold back: ours has to be read, and none may fill the disk.
+/// What the slots hold back: ours have to be read, and none may fill the disk.
 fn slots(servers: &Servers, slots: &[HeldBack]) -> Vec<Finding> {
-    let own = servers.own_slot();
-    // Topics may be the relay's as well: its slot is ours where it is there.
-    let ours = own.unwrap_or((&servers.config.relay_slot, RELAY));
-    let reader = |slot: &HeldBack| (slot.slot == ours.0).then_some(ours.1);
-    let mut findings: Vec<Finding> = slots.iter().flat_map(|slot| one_slot(slot, reader(slot))).collect();
-    match own {
-        Some((own, reader)) if !slots.iter().any(|slot| slot.slot == own) => {
-            let variable =
-                if matches!(servers.config.source, SourceConfig::Postgres) { "FRESHLINE_SLOT" } else { "FRESHLINE_RELAY_SLOT" };
-            let says = format!("there is no slot {own} yet: {reader} makes it when it first starts");
-            findings.push(Finding::note("slot", says, format!("start {reader}; or name its slot in {variable}")));
-        }
-        Some(_) => {}
-        None => findings.extend(feeding(servers, slots)),
+    let own = servers.own_slots();
+    let missing = own.iter().filter(|own| slots.iter().all(|slot| slot.slot != own.name));
+    let mut findings: Vec<Finding> = missing.map(not_made).collect();
+    if own.is_empty() {
+        findings.extend(feeding(servers, slots));
     }
+    // Topics may be the relay's as well: its slot is ours where it is there.
+    let ours = if own.is_empty() { vec![servers.relay_slot()] } else { own };
+    let reader = |slot: &HeldBack| ours.iter().find(|own| own.name == slot.slot).map(|own| &*own.reader);
+    findings.extend(slots.iter().flat_map(|slot| one_slot(slot, reader(slot), servers.config.slot_warn_bytes)));
     findings
+}
+
+fn not_made(OwnSlot { name, reader, variable }: &OwnSlot) -> Finding {
+    let says = format!("there is no slot {name} yet: {reader} makes it when it first starts");
+    Finding::note("slot", says, format!("start {reader}; or correct {variable}"))
 }
 
 /// Under Kafka the connector's slot is known by nothing but its database and that it is read.
@@ -124,7 +120,7 @@ fn feeding(servers: &Servers, slots: &[HeldBack]) -> Option<Finding> {
 }
 
 /// A slot, and which process of ours reads it, if one does.
-fn one_slot(slot: &HeldBack, reader: Option<&str>) -> Option<Finding> {
+fn one_slot(slot: &HeldBack, reader: Option<&str>, held_max: u64) -> Option<Finding> {
     let (name, held) = (&slot.slot, paint::bytes(slot.retained_bytes));
     let drop = format!("select pg_drop_replication_slot('{name}')");
     match slot.wal_status.as_deref() {
@@ -144,7 +140,7 @@ fn one_slot(slot: &HeldBack, reader: Option<&str>) -> Option<Finding> {
             let says = format!("nobody reads from slot {name}: it holds back {held}, and more with each write");
             Some(Finding::problem("slot", says, format!("start {reader}; or, if it is never to run again, {drop}")))
         }
-        _ if slot.retained_bytes > HELD_BYTES_MAX => {
+        _ if u64::try_from(slot.retained_bytes).is_ok_and(|held| held > held_max) => {
             let who = slot.active_pid.map_or_else(|| "nobody reads it".to_owned(), |pid| format!("read by process {pid}"));
             let says = format!("slot {name} holds back {held} ({who})");
             Some(Finding::problem("slot", says, format!("see why its reader does not keep up; if it has none any more, {drop}")))

@@ -118,6 +118,29 @@ async fn a_slot_and_a_letter_that_nobody_looks_after_are_worth_knowing() {
 }
 
 #[tokio::test]
+async fn the_slots_of_all_shards_are_looked_at_and_only_theirs_are_ours() {
+    let stage = Stage::new().await;
+    let [one, two] = ["1of2", "2of2"].map(|shard| format!("{}_{shard}", stage.name()));
+    stage.sql(&format!("select pg_create_logical_replication_slot('{one}', 'pgoutput')")).await;
+    let variables = [("FRESHLINE_SHARD", "2/2"), ("FRESHLINE_STRIPES", "2"), ("FRESHLINE_SLOT", stage.name())];
+    let ran = ended(launch(&stage, &["doctor", "--json"]).variables(variables)).await;
+    assert_found(&ran, "problem", &[&one, "nobody reads", "the invalidator, shard 1/2"]);
+    assert_found(&ran, "note", &[&two, "there is no slot", "the invalidator, shard 2/2"]);
+}
+
+#[tokio::test]
+async fn how_much_a_slot_may_hold_back_is_a_setting() {
+    let house = House::new().await;
+    let fill = "select count(pg_logical_emit_message(false, 'filler', repeat('x', 100000))) from generate_series(1, 15)";
+    let other = format!("{}_other", house.stage.name());
+    house.stage.sql(&format!("select pg_create_logical_replication_slot('{other}', 'pgoutput')")).await;
+    house.stage.sql(fill).await;
+    assert_found(&doctor(&house.stage).await, "note", &[&other, "nobody reads"]);
+    let ran = ended(launch(&house.stage, &["doctor", "--json"]).variable("FRESHLINE_SLOT_WARN_BYTES", "1048576")).await;
+    assert_found(&ran, "problem", &[&other, "holds back"]);
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_carry_changes_is_found() {
     let stage = Stage::own().await;
     stage.postgres().set("synchronous_standby_names", "*").await.expect("set");

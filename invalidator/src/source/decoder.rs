@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use freshline::{
-    change::{Beginning, Event, RowChange},
+    change::{Beginning, DDL_PREFIX, Event, RowChange},
     coherence::{self, Lsn, NarrowXid},
     envelope::{
-        Envelope, Heartbeat, Notes, Now, Numerics, Operation, Origin, Partial, Poison, Reason, Record, Relations, Sequence, decode,
+        Envelope, Heartbeat, Notes, Now, Numerics, Operation, Origin, Partial, Poison, Reason, Record, Relations, Sequence,
     },
     primary::{Look, PrimaryError},
     rules::TableName,
 };
 
-use crate::{plan::DDL_PREFIX, source::turn::Turn};
+use super::prepared::{Prepared, Raw, Tables};
+use crate::source::turn::Turn;
 
 /// The tables are read anew for what does not fit them at most so often: a backlog may be older than they are.
 const RELOADED_EVERY: Duration = Duration::from_secs(1);
@@ -21,9 +22,9 @@ const RELOADED_EVERY: Duration = Duration::from_secs(1);
 pub struct Decoder {
     /// The history that the log is read in.
     history: coherence::Source,
-    relations: Relations,
-    numerics: Numerics,
-    tables: Vec<TableName>,
+    tables: Tables,
+    /// Those that have rules.
+    ruled: Vec<TableName>,
     sequence: Sequence,
     loaded: Instant,
     is_stale: bool,
@@ -31,6 +32,9 @@ pub struct Decoder {
     /// The last event was of a writer that knew of no commit before.
     is_anew: bool,
 }
+
+/// The row of a change, as it was read before its turn.
+type RowRead = Result<(RowChange, Notes), Poison>;
 
 /// What a message was, beside its events.
 #[derive(Debug)]
@@ -46,9 +50,10 @@ pub enum Taken {
 }
 
 impl Decoder {
-    pub fn new(history: coherence::Source, relations: Relations, numerics: Numerics, tables: Vec<TableName>) -> Self {
-        let (sequence, loaded) = (Sequence::default(), Instant::now());
-        Self { history, relations, numerics, tables, sequence, loaded, is_stale: false, is_relayed: false, is_anew: false }
+    /// A decoder of a log that is read in this history, by the tables of the catalogue, of which some have rules.
+    pub fn new(history: coherence::Source, relations: Relations, numerics: Numerics, ruled: Vec<TableName>) -> Self {
+        let (tables, sequence, loaded) = (Tables::new(relations, numerics), Sequence::default(), Instant::now());
+        Self { history, tables, ruled, sequence, loaded, is_stale: false, is_relayed: false, is_anew: false }
     }
 
     /// Whether all transactions that came have been ended.
@@ -67,48 +72,59 @@ impl Decoder {
     }
 
     async fn renew(&mut self, turn: &mut Turn) -> Result<(), PrimaryError> {
-        self.relations.renew(turn.relations().await?);
+        self.tables.renew(turn.relations().await?);
         (self.loaded, self.is_stale) = (Instant::now(), false);
         Ok(())
     }
 
-    /// Takes one message, key and value, and adds its events. Where it does not fit the tables, they are read anew.
+    /// Reads the messages of a batch, each to be taken in its turn.
+    pub fn prepare<'a>(&self, batch: &[Raw<'a>]) -> Vec<Prepared<'a>> {
+        self.tables.prepare(batch)
+    }
+
+    /// Takes one message and adds its events. Where it does not fit the tables, they are read anew.
     ///
     /// # Errors
     /// [`PrimaryError`]: the turn is lost. Within, [`Poison`], of which no event was added: see [`Decoder::poisoned`].
     pub async fn take(
         &mut self,
         turn: &mut Turn,
-        message: (Option<&[u8]>, Option<&[u8]>),
+        prepared: Prepared<'_>,
         (look, now): (&Look, Now),
         events: &mut Vec<Event>,
     ) -> Result<Result<Taken, Poison>, PrimaryError> {
         if self.is_stale && self.may_renew() {
             self.renew(turn).await?;
         }
-        let taken = self.read(message, (look, now), events);
+        // A row that was read by other tables is read once more.
+        let row = if self.tables.are_of(&prepared) { prepared.row } else { None };
+        let record = match prepared.record {
+            Ok(record) => record,
+            Err(poison) => return Ok(Err(poison)),
+        };
+        let taken = self.read(&record, row, (look, now), events);
         let is_unknown = taken.as_ref().is_err_and(|poison| matches!(poison.reason, Reason::UnknownTable { .. }));
         if !is_unknown || !self.may_renew() {
             return Ok(taken);
         }
         self.renew(turn).await?;
-        Ok(self.read(message, (look, now), events))
+        Ok(self.read(&record, None, (look, now), events))
     }
 
     fn read(
         &mut self,
-        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        record: &Record<'_>,
+        row: Option<RowRead>,
         (look, now): (&Look, Now),
         events: &mut Vec<Event>,
     ) -> Result<Taken, Poison> {
-        let record = decode(key, value)?;
-        let history = history_of(&record);
+        let history = history_of(record);
         self.is_relayed |= history.is_some();
         match history {
             // What an earlier history had is in every snapshot of this one.
             Some(history) if history != self.history && !is_later(&history, &self.history) => Ok(Taken::Passed(Lsn::ZERO)),
             Some(history) if history != self.history => Ok(Taken::Later(history)),
-            Some(_) | None => self.record(record, look, now, events),
+            Some(_) | None => self.record(record, row, (look, now), events),
         }
     }
 
@@ -135,7 +151,8 @@ impl Decoder {
         events: &mut Vec<Event>,
     ) -> Result<Result<(), String>, PrimaryError> {
         let mut own = Vec::new();
-        if let Err(poison) = self.take(turn, (None, Some(raw)), (look, now), &mut own).await? {
+        let prepared = self.tables.prepare_one((None, Some(raw)));
+        if let Err(poison) = self.take(turn, prepared, (look, now), &mut own).await? {
             return Ok(Err(poison.to_string()));
         }
         self.cut(now, &mut own);
@@ -159,23 +176,29 @@ impl Decoder {
         events.push(Event::Hole { beginning });
     }
 
-    fn record(&mut self, record: Record<'_>, look: &Look, now: Now, events: &mut Vec<Event>) -> Result<Taken, Poison> {
+    fn record(
+        &mut self,
+        record: &Record<'_>,
+        row: Option<RowRead>,
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> Result<Taken, Poison> {
         match record {
-            Record::Begin(boundary) => self.sequence.begin(&boundary, now, events),
-            Record::End(boundary) => self.sequence.end(&boundary, now, events),
-            Record::Change(envelope) => self.change(&envelope, look, now, events)?,
+            Record::Begin(boundary) => self.sequence.begin(boundary, now, events),
+            Record::End(boundary) => self.sequence.end(boundary, now, events),
+            Record::Change(envelope) => self.change(envelope, row, (look, now), events)?,
             Record::Message(message) => {
                 // One that is not transactional comes before the commit, and even from a transaction that rolls back.
                 let Some(xid) = message.origin.xid else { return Ok(Taken::Done) };
                 self.look_back(&message.origin, look, now, events);
                 self.is_stale |= &*message.prefix == DDL_PREFIX;
-                let (prefix, content) = (message.prefix.into_owned(), message.content);
+                let (prefix, content) = (message.prefix.to_string(), message.content.clone());
                 let event = Event::Message { prefix: prefix.as_str().into(), content: content.clone() };
                 self.sequence.take(xid, &message.origin, event, now, events);
                 return Ok(Taken::Message { prefix, content, position: message.origin.lsn });
             }
             Record::Hole(hole) => {
-                let exported = hole.snapshot.map(|snapshot| Beginning::Snapshot(snapshot.into()));
+                let exported = hole.snapshot.clone().map(|snapshot| Beginning::Snapshot(snapshot.into()));
                 let over = hole.over.map(Beginning::Over);
                 let beginning = exported.or(over).unwrap_or(Beginning::Over(look.snapshot.xmax()));
                 self.fall_into(beginning, now, events);
@@ -197,7 +220,13 @@ impl Decoder {
         }
     }
 
-    fn change(&mut self, envelope: &Envelope<'_>, look: &Look, now: Now, events: &mut Vec<Event>) -> Result<(), Poison> {
+    fn change(
+        &mut self,
+        envelope: &Envelope<'_>,
+        row: Option<RowRead>,
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> Result<(), Poison> {
         let origin = &envelope.origin;
         let Some(xid) = origin.xid else { return Ok(()) };
         if envelope.operation == Operation::Read {
@@ -208,7 +237,7 @@ impl Decoder {
             return Ok(());
         }
         self.look_back(origin, look, now, events);
-        let Some(table) = self.relations.get(&origin.schema, &origin.table) else {
+        let Some(table) = self.tables.relations.get(&origin.schema, &origin.table) else {
             let (schema, table) = (origin.schema.to_string(), origin.table.to_string());
             let partial =
                 Partial { xid: Some(xid.0.into()), table: Some((schema.as_str().into(), table.as_str().into())), key: None };
@@ -219,7 +248,8 @@ impl Decoder {
             self.sequence.take(xid, origin, event, now, events);
             return Ok(());
         }
-        let (change, Notes { has_unknown_column, .. }) = envelope.change(table, self.numerics)?;
+        let Some(row) = row.or_else(|| self.tables.row(envelope)) else { return Ok(()) };
+        let (change, Notes { has_unknown_column, .. }) = row?;
         self.is_stale |= has_unknown_column;
         self.sequence.take(xid, origin, Event::Row(change), now, events);
         Ok(())
@@ -231,19 +261,14 @@ impl Decoder {
         if named.is_some_and(|(schema, name)| !self.has_rules(schema, name)) {
             return;
         }
-        match self.row_of(partial).zip(partial.xid.and_then(narrow)) {
+        match self.tables.row_of(partial).zip(partial.xid.and_then(narrow)) {
             Some((change, xid)) => self.sequence.take(xid, &nowhere(), Event::Row(change), now, events),
             None => self.hole(look, now, events),
         }
     }
 
     fn has_rules(&self, schema: &str, name: &str) -> bool {
-        self.tables.iter().any(|table| *table.schema == *schema && *table.name == *name)
-    }
-
-    fn row_of(&self, partial: &Partial) -> Option<RowChange> {
-        let (schema, name) = partial.table.as_ref()?;
-        partial.change(self.relations.get(schema, name)?, self.numerics)
+        self.ruled.iter().any(|table| *table.schema == *schema && *table.name == *name)
     }
 }
 

@@ -200,6 +200,19 @@ async fn a_topic_made_anew_that_has_grown_past_the_kept_offset_is_a_hole() {
     shelf.assert_alive().await;
 }
 
+/// The next relay finds a topic whose last record is as late as any: only this one knows that others are gone.
+#[tokio::test]
+async fn a_relay_whose_topic_is_made_anew_under_it_says_that_it_is_a_hole() {
+    let mut shelf = Shelf::new(Source::KafkaRelay).await;
+    shelf.house.invalidator.kill().await.expect("killed");
+    for _ in 0..3 {
+        hands::remake_log(&shelf.house).await;
+        shelf.house.stage.sql("update products set price = price + 1").await;
+        let is_told = async || records(&shelf.house).iter().any(|(_, record)| !record["hole"].is_null());
+        shelf.house.stage.until("the hole is told", is_told).await;
+    }
+}
+
 /// So it is with a topic that was made anew under its reader, and has grown past where that stood.
 #[tokio::test]
 async fn a_record_that_does_not_follow_the_one_before_it_is_a_hole() {

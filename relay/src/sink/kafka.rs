@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::debug;
 
-pub use self::{error::KafkaRefused, topic::RETENTION_MIN_MS};
+pub use self::error::KafkaRefused;
 use self::{tail::Tail, topic::Topic};
 use super::{Last, Stored};
 use crate::transaction::Letter;

@@ -68,6 +68,11 @@ pub(super) fn nats() -> Option<PathBuf> {
     programs.into_iter().find(|program| answer(program).and_then(|answer| version_in(&answer)) >= Some(NATS_VERSION_MIN))
 }
 
+/// The nginx on the PATH or where distributions put it.
+pub(super) fn nginx() -> Option<PathBuf> {
+    places().into_iter().map(|place| place.join("nginx")).find(|program| program.is_file())
+}
+
 /// The Java to use: that of JAVA_HOME, the first on the PATH, or one where distributions put them, if it is new enough.
 pub(super) fn java() -> Option<PathBuf> {
     let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin"));

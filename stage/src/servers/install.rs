@@ -22,6 +22,8 @@ pub enum Missing {
     Nats,
     /// pip, which fetches nats-server.
     Pip,
+    /// nginx, a cache of somebody else's.
+    Nginx,
     /// Java, which Kafka, Connect and Maven run on.
     Java,
     /// Maven, which fetches Kafka and Debezium.
@@ -45,6 +47,7 @@ impl fmt::Display for Missing {
                 );
             }
             Self::Pip => "pip for Python 3, which fetches nats-server,".to_owned(),
+            Self::Nginx => "nginx, which the API is tried behind,".to_owned(),
             Self::Java => format!("Java {} or newer, for Kafka and Debezium,", find::JAVA_MAJOR_MIN),
             Self::Maven => "Maven (mvn), which fetches Kafka and Debezium,".to_owned(),
             Self::OpenSsl => "The command openssl, which makes certificates for tests,".to_owned(),
@@ -104,6 +107,7 @@ impl Missing {
             Self::Redis => find::redis().is_some(),
             Self::Nats => find::nats().is_some(),
             Self::Pip => runs("python3", &["-m", "pip", "--version"]),
+            Self::Nginx => find::nginx().is_some(),
             Self::Java => find::java().is_some(),
             Self::Maven => runs("mvn", &["--version"]),
             Self::OpenSsl => runs("openssl", &["version"]),
@@ -119,6 +123,7 @@ impl Missing {
             Self::Redis => "redis-server",
             Self::Nats => "nats-server",
             Self::Pip => "python3-pip",
+            Self::Nginx => "nginx",
             Self::Java => "default-jre-headless",
             Self::Maven => "maven",
             Self::OpenSsl => "openssl",
@@ -132,6 +137,9 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
+
+/// Packages that bring a service of their own name, which is not to run.
+const SERVICES: [&str; 2] = ["redis-server", "nginx"];
 
 /// apt, as a user who may install.
 struct Apt {
@@ -147,7 +155,7 @@ impl Apt {
     }
 
     /// While packages are installed, Debian is told not to make a `main` cluster and not to start any service: by files of its
-    /// own that are removed afterwards. A Redis service that came with the package is kept from starting at the next boot.
+    /// own that are removed afterwards. A service that came with a package is kept from starting at the next boot.
     fn install(&self, packages: &[&str]) -> Result<()> {
         let placed = [NO_CLUSTER, NO_SERVICES].into_iter().filter(|file| !Path::new(file.path).exists()).collect::<Vec<_>>();
         for file in &placed {
@@ -164,8 +172,9 @@ impl Apt {
         self.run(&["apt-get", "update", "-q"])?;
         let install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-q", "-y", "--no-install-recommends"];
         self.run(&[&install[..], packages].concat())?;
-        if packages.contains(&"redis-server") && Path::new("/run/systemd/system").exists() {
-            self.run(&["systemctl", "disable", "--now", "redis-server.service"])?;
+        let is_run_by_systemd = Path::new("/run/systemd/system").exists();
+        for package in packages.iter().filter(|package| is_run_by_systemd && SERVICES.contains(package)) {
+            self.run(&["systemctl", "disable", "--now", &format!("{package}.service")])?;
         }
         Ok(())
     }

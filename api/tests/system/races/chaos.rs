@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use reqwest::{Method, StatusCode};
-use stage::until;
+use stage::{Random, until};
 
 use super::{Plan, Race};
-use crate::{random::Random, support::Answer};
+use crate::support::Answer;
 
 /// How many reads there are between two faults at least, and during one.
 const READS_MIN: usize = 30;

@@ -105,6 +105,17 @@ fn a_delete_touches_its_row_and_the_tags_of_the_row_before() {
     assert_eq!(image(&change), Err(missing("id", Image::After)));
 }
 
+/// A relay leaves out what its broker does not take, in both rows.
+#[test]
+fn a_value_left_out_because_it_is_long_may_have_changed_and_one_that_did_not_change_has_not() {
+    let long = change(Full, Some("7 audio … text"), Some("7 audio … text"));
+    assert_eq!(tags(&long).expect("tags"), ["by-price:category=audio"]);
+    assert_eq!(image(&long), Err(missing("price", Image::After)));
+    let unchanged = change(Full, Some("7 audio 9.50 text"), Some("7 audio … text"));
+    assert_eq!(tags(&unchanged).expect("tags"), [""; 0]);
+    assert!(image(&unchanged).is_ok());
+}
+
 #[rstest::rstest]
 #[case::nothing("7 audio 9.50 text", &[])]
 #[case::a_column_of_no_tag("7 audio 9.50 other", &[])]

@@ -26,11 +26,11 @@ async fn each_write_answers_with_the_row_and_its_token() {
     let id = inserted.product.id;
     assert_eq!(id.get_version_num(), 7);
     let patch = ProductPatch { price: "9.99".parse().ok(), ..ProductPatch::default() };
-    let patched = writes.patch(id, &patch).await.expect("written").expect("it is there");
+    let patched = writes.patch(id, &patch, None).await.expect("written").expect("it is there");
     let whole = NewProduct { name: "Other lamp".into(), description: None, ..lamp() };
-    let updated = writes.update(id, &whole).await.expect("written").expect("it is there");
+    let updated = writes.update(id, &whole, None).await.expect("written").expect("it is there");
     assert_eq!(reads.product(id).await.expect("a read").value.as_ref(), Some(&updated.product));
-    let deleted = writes.delete(id).await.expect("written").expect("it is there");
+    let deleted = writes.delete(id, None).await.expect("written").expect("it is there");
     assert_eq!(deleted.product, updated.product, "what was deleted");
 
     assert_eq!((&body(&patched)["price"], &body(&patched)["name"]), (&json!("9.99"), &json!("Lamp")));
@@ -78,9 +78,9 @@ async fn the_xid_of_a_write_is_that_of_its_row() {
 async fn a_product_that_is_not_there_is_not_written() {
     let stage = Stage::new().await;
     let writes = writes(&stage);
-    assert!(writes.update(Uuid::nil(), &lamp()).await.expect("an answer").is_none());
-    assert!(writes.patch(Uuid::nil(), &ProductPatch::default()).await.expect("an answer").is_none());
-    assert!(writes.delete(Uuid::nil()).await.expect("an answer").is_none());
+    assert!(writes.update(Uuid::nil(), &lamp(), None).await.expect("an answer").is_none());
+    assert!(writes.patch(Uuid::nil(), &ProductPatch::default(), None).await.expect("an answer").is_none());
+    assert!(writes.delete(Uuid::nil(), None).await.expect("an answer").is_none());
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_patch_changes_what_it_has_and_nothing_else() {
     ];
     let mut expected = body(&before);
     for (patch, field, value) in cases {
-        let patched = writes.patch(before.product.id, &patch).await.expect("written").expect("it is there");
+        let patched = writes.patch(before.product.id, &patch, None).await.expect("written").expect("it is there");
         expected[field] = value;
         let mut now = body(&patched);
         expected["updated_at"] = now["updated_at"].take();
@@ -149,15 +149,15 @@ async fn what_is_no_product_is_refused_by_field() {
         ("attributes", NewProduct { attributes: raw(&deep), ..lamp() }),
     ];
     for (named, product) in cases {
-        assert_eq!(field(writes.update(id, &product).await), named, "update: {product:.200?}");
+        assert_eq!(field(writes.update(id, &product, None).await), named, "update: {product:.200?}");
         let other = NewProduct { sku: product.sku.replace("LAMP-1", "LAMP-2"), ..product };
         assert_eq!(field(writes.insert(&other).await), named, "insert: {other:.200?}");
     }
     let patch = ProductPatch { attributes: Some(raw("7")), ..ProductPatch::default() };
-    assert_eq!(field(writes.patch(id, &patch).await), "attributes");
+    assert_eq!(field(writes.patch(id, &patch, None).await), "attributes");
     let deep =
         ProductPatch { attributes: Some(raw(&("{\"a\":".repeat(3000) + "1" + &"}".repeat(3000)))), ..ProductPatch::default() };
-    assert_eq!(field(writes.patch(id, &deep).await), "attributes");
+    assert_eq!(field(writes.patch(id, &deep, None).await), "attributes");
 }
 
 #[tokio::test]
@@ -167,7 +167,9 @@ async fn a_sku_that_is_taken_is_named() {
     writes.insert(&lamp()).await.expect("written");
     let other = writes.insert(&NewProduct { sku: "LAMP-2".into(), ..lamp() }).await.expect("written").product.id;
     let patch = ProductPatch { sku: Some("LAMP-1".into()), ..ProductPatch::default() };
-    for taken in [writes.insert(&lamp()).await.map(Some), writes.update(other, &lamp()).await, writes.patch(other, &patch).await] {
+    for taken in
+        [writes.insert(&lamp()).await.map(Some), writes.update(other, &lamp(), None).await, writes.patch(other, &patch, None).await]
+    {
         let taken = taken.expect_err("taken");
         assert!(matches!(&taken, WriteError::SkuTaken { sku } if &**sku == "LAMP-1"), "{taken:?}");
         assert_eq!(taken.kind(), Kind::Permanent);
@@ -184,7 +186,7 @@ async fn what_may_pass_by_itself_is_transient(#[case] set: &str) {
     let mut locked = stage.pool().begin().await.expect("a transaction");
     sqlx::query("select 1 from products for update").execute(&mut *locked).await.expect("locked");
     stage.sql(&set.replace("DB", stage.name())).await; // for sessions that begin from here on
-    let error = writes(&stage).delete(id).await.expect_err("refused");
+    let error = writes(&stage).delete(id, None).await.expect_err("refused");
     assert_eq!(error.kind(), Kind::Transient, "{error:?}");
     locked.rollback().await.expect("unlocked");
 }

@@ -30,6 +30,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// What the client may hold ready, in KiB.
 const QUEUED_MAX_KIB: &str = "16384";
 
+/// The longest answer, in bytes, and so the longest record: above what a broker takes in one request (`socket.request.max.bytes`, 100 MiB
+/// unless it is raised), for the client would ask for a longer one without end.
+const ANSWER_LEN_MAX: &str = "1000000000";
+
 /// What one batch may hold. Small enough that a poll is never kept waiting for more than some milliseconds.
 const BATCH_LEN_MAX: usize = 1_024;
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -107,6 +111,7 @@ impl Log {
             .set("enable.partition.eof", "false")
             .set("auto.offset.reset", "error") // what is missing is never skipped
             .set("queued.max.messages.kbytes", QUEUED_MAX_KIB)
+            .set("receive.message.max.bytes", ANSWER_LEN_MAX)
             .set("allow.auto.create.topics", "false");
         let consumer: StreamConsumer<Context> = config.create_with_context(Context::default()).map_err(KafkaFailed::Settings)?;
         let consumer = Arc::new(consumer);

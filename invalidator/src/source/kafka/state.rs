@@ -8,7 +8,7 @@ use freshline::{
     change::{Event, Place},
     coherence::{self, Lsn},
     dead_letters::Asked,
-    envelope::{Now, Record, decode},
+    envelope::{Now, Record},
     primary::Look,
 };
 use rdkafka::{
@@ -29,6 +29,7 @@ use super::{
 use crate::source::{
     decoder::{Decoder, Taken, history_of, loosen},
     letters::Letters,
+    prepared::Prepared,
     turn::Turn,
 };
 
@@ -95,8 +96,9 @@ impl State {
         let now = Now { bound: look.insert, place: Place(self.batch) };
         self.batch += 1;
         let mut events = Vec::with_capacity(batch.len() * 3);
-        for message in batch {
-            self.take(turn, log, message, (&look, now), &mut events).await?;
+        let raw: Vec<_> = batch.iter().map(|message| (message.key(), message.payload())).collect();
+        for (message, prepared) in batch.iter().zip(self.decoder.prepare(&raw)) {
+            self.take((turn, log), (message, prepared), (&look, now), &mut events).await?;
         }
         if self.is_loose() {
             self.decoder.cut(now, &mut events);
@@ -165,9 +167,8 @@ impl State {
 
     async fn take(
         &mut self,
-        turn: &mut Turn,
-        log: &Log,
-        message: &BorrowedMessage<'_>,
+        (turn, log): (&mut Turn, &Log),
+        (message, prepared): (&BorrowedMessage<'_>, Prepared<'_>),
         (look, now): (&Look, Now),
         events: &mut Vec<Event>,
     ) -> Result<(), KafkaFailed> {
@@ -182,10 +183,10 @@ impl State {
             self.note(slot, message);
             return Ok(());
         }
-        if self.is_skipping && self.skip(slot, message, (look, now), events) {
+        if self.is_skipping && self.skip(slot, (message, &prepared), (look, now), events) {
             return Ok(());
         }
-        match self.decoder.take(turn, (message.key(), message.payload()), (look, now), events).await? {
+        match self.decoder.take(turn, prepared, (look, now), events).await? {
             Ok(Taken::Done) => {}
             Ok(Taken::Passed(position)) => self.relayed.reached(slot, position),
             Ok(Taken::Later(to)) => return Err(KafkaFailed::SourceChanged { from: self.history, to }),
@@ -237,8 +238,14 @@ impl State {
     }
 
     /// Looks for markers alone, and for what needs none. Whether the record is done with.
-    fn skip(&mut self, slot: usize, message: &BorrowedMessage<'_>, (look, now): (&Look, Now), events: &mut Vec<Event>) -> bool {
-        let record = decode(message.key(), message.payload());
+    fn skip(
+        &mut self,
+        slot: usize,
+        (message, prepared): (&BorrowedMessage<'_>, &Prepared<'_>),
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let record = &prepared.record;
         if record.as_ref().is_ok_and(|record| history_of(record).is_some()) {
             info!("the topic is a relay's, which tells the history of each record: no marker is waited for");
             self.is_skipping = false;

@@ -12,13 +12,14 @@ use async_nats::{
     },
 };
 use freshline::{
-    broker::nats::{Connection, NatsSettings},
+    broker::nats::{Connection, KEY_HEADER, NatsSettings},
     change::Place,
 };
 use futures::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::error::NatsFailed;
+use crate::source::prepared::Raw;
 
 /// Messages asked for at a time.
 const PULL_MAX: usize = 2_000;
@@ -68,6 +69,14 @@ pub struct Delivered {
     pub sequence: u64,
     /// The message.
     pub message: jetstream::Message,
+}
+
+impl Delivered {
+    /// Its key and value.
+    pub fn raw(&self) -> Raw<'_> {
+        let key = self.message.headers.as_ref().and_then(|headers| headers.get(KEY_HEADER));
+        (key.map(|key| key.as_str().as_bytes()), Some(&*self.message.payload))
+    }
 }
 
 /// The stream, as one consumer reads it.

@@ -1,7 +1,6 @@
 //! The task that reads: batch, look at the primary, decode, hand on; and acknowledgements back.
 
 use freshline::{
-    broker::nats::KEY_HEADER,
     change::{Event, Place},
     coherence::{self, Lsn},
     dead_letters::Asked,
@@ -18,6 +17,7 @@ use crate::source::{
     ahead::{Left, Reader},
     decoder::{Decoder, Taken},
     letters::Letters,
+    prepared::Prepared,
     turn::Turn,
 };
 
@@ -69,7 +69,8 @@ impl State {
     async fn decode(&mut self, batch: &[Delivered]) -> Result<Vec<Event>, NatsFailed> {
         let look = self.look().await?;
         let mut events = Vec::with_capacity(batch.len() * 3);
-        for delivered in batch {
+        let raw: Vec<_> = batch.iter().map(Delivered::raw).collect();
+        for (delivered, prepared) in batch.iter().zip(self.decoder.prepare(&raw)) {
             // Sent again, because no acknowledgement has come in time.
             if delivered.sequence < self.next {
                 continue;
@@ -80,7 +81,7 @@ impl State {
                 self.decoder.hole(&look, now, &mut events);
             }
             self.next = delivered.sequence + 1;
-            self.take(delivered, (&look, now), &mut events).await?;
+            self.take(delivered, prepared, (&look, now), &mut events).await?;
         }
         Ok(events)
     }
@@ -102,10 +103,14 @@ impl State {
         Ok(events)
     }
 
-    async fn take(&mut self, delivered: &Delivered, (look, now): (&Look, Now), events: &mut Vec<Event>) -> Result<(), NatsFailed> {
-        let key = delivered.message.headers.as_ref().and_then(|headers| headers.get(KEY_HEADER)).map(|key| key.as_str().as_bytes());
-        let message = (key, Some(&*delivered.message.payload));
-        match self.decoder.take(&mut self.turn, message, (look, now), events).await? {
+    async fn take(
+        &mut self,
+        delivered: &Delivered,
+        prepared: Prepared<'_>,
+        (look, now): (&Look, Now),
+        events: &mut Vec<Event>,
+    ) -> Result<(), NatsFailed> {
+        match self.decoder.take(&mut self.turn, prepared, (look, now), events).await? {
             Ok(Taken::Done | Taken::Message { .. }) => {}
             // The place moves on, and nothing else.
             Ok(Taken::Passed(position)) if self.decoder.is_outside() => events.push(Event::Reached { position, place: now.place }),

@@ -19,6 +19,8 @@ stage::over_sources! { [postgres: Postgres, nats: Nats, kafka_relay: KafkaRelay,
     ddl_that_changes_values_empties_everything,
     ddl_that_rolls_back_empties_nothing,
     a_long_text_that_did_not_change_is_not_lost,
+    a_row_longer_than_a_broker_takes_is_seen,
+    a_message_longer_than_a_broker_takes_stops_nothing,
 ] }
 
 async fn an_insert_is_seen_where_its_absence_was_cached(source: Source) {
@@ -105,4 +107,25 @@ async fn a_long_text_that_did_not_change_is_not_lost(source: Source) {
     shelf.assert_kept().await;
     let text: String = shelf.house.stage.value("select description from products where sku = 'sku-1'").await;
     assert!(shelf.sees(1, "description", text).await);
+}
+
+async fn a_row_longer_than_a_broker_takes_is_seen(source: Source) {
+    let shelf = Shelf::new(source).await;
+    for price in ["11.00", "12.00"] {
+        // The first one brings the long text; of the second it is what stood there before.
+        let long = "attributes || jsonb_build_object('long', repeat('long', 300000))";
+        shelf.change(&format!("update products set price = {price}, attributes = {long} where sku = 'sku-1'")).await;
+        shelf.assert_kept().await;
+        assert!(shelf.sees(1, "price", price).await);
+    }
+}
+
+async fn a_message_longer_than_a_broker_takes_stops_nothing(source: Source) {
+    let shelf = Shelf::new(source).await;
+    for (prefix, content) in [("'somebody'", "repeat('x', 2000000)"), ("repeat('y', 2000000)", "''")] {
+        shelf.change(&format!("select pg_logical_emit_message(true, {prefix}, {content})")).await;
+    }
+    shelf.change("update products set price = 12.50 where sku = 'sku-1'").await;
+    shelf.assert_kept().await;
+    assert!(shelf.sees(1, "price", "12.50").await);
 }

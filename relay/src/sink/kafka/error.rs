@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshline::{
-    broker::kafka::{KafkaRefusal, is_refusal},
+    broker::kafka::{KafkaRefusal, TopicFault, is_refusal},
     fault::{Classified, Kind},
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -34,12 +34,12 @@ pub enum KafkaRefused {
         source: RDKafkaErrorCode,
     },
     /// The topic is not one that changes can be kept in.
-    #[error("the topic {topic} is not fit for changes: {}", faults.join("; "))]
+    #[error("the topic {topic} is not fit for changes: {}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Unfit {
         /// Its name.
         topic: String,
         /// What is wrong with it, each with what it has to be.
-        faults: Vec<String>,
+        faults: Vec<TopicFault>,
     },
     /// A record was not stored.
     #[error("a record was not stored")]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use freshline::broker::kafka::KafkaAddress;
+use freshline::broker::kafka::{KafkaAddress, topic_faults};
 use rdkafka::{
     ClientContext,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
@@ -14,15 +14,6 @@ use rdkafka::{
 use tracing::info;
 
 use super::{ANSWER_WITHIN, Context, KafkaRefused, ToKafka, client_config};
-
-/// A topic that keeps messages for less is refused, in ms: what the invalidator has not read by then is lost.
-pub const RETENTION_MIN_MS: u64 = 600_000;
-
-/// So is one that keeps fewer bytes, where they are limited.
-const RETENTION_MIN_BYTES: i64 = 64 << 20;
-
-/// The least that a record may be long, in bytes: a row keeps its key and its short values.
-const MESSAGE_MIN_LEN: i64 = 64 << 10;
 
 /// The copies that a topic is made with, where there are so many brokers.
 const COPIES: usize = 3;
@@ -68,11 +59,11 @@ impl Topic {
             layout = tokio::time::timeout(ANSWER_WITHIN, asker.layout_of_new()).await.map_err(|_| KafkaRefused::Ended)??;
         }
         let settings = asker.settings().await?;
-        let faults = faults(&settings, layout.copies);
+        let faults = topic_faults(&settings, layout.copies);
         if !faults.is_empty() {
             return Err(KafkaRefused::Unfit { topic: to.topic.clone(), faults });
         }
-        let message_len_max = number(&settings, "max.message.bytes").and_then(|len| usize::try_from(len).ok());
+        let message_len_max = settings.get("max.message.bytes").and_then(|len| len.parse().ok());
         Ok(Self { partitions: layout.partitions, message_len_max: message_len_max.unwrap_or(1 << 20) })
     }
 }
@@ -150,84 +141,4 @@ impl<'a> Asker<'a> {
 
 fn patience() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN))
-}
-
-fn number(settings: &HashMap<String, String>, name: &str) -> Option<i64> {
-    settings.get(name)?.parse().ok()
-}
-
-/// What would lose changes that nobody has read, or refuse them.
-fn faults(settings: &HashMap<String, String>, copies: usize) -> Vec<String> {
-    let is = |name: &str, part: &str| settings.get(name).is_some_and(|value| value.contains(part));
-    let is_below = |name: &str, least: i64| number(settings, name).is_some_and(|value| (0..least).contains(&value));
-    let in_sync = number(settings, "min.insync.replicas").and_then(|count| usize::try_from(count).ok()).unwrap_or(1);
-    let retention_min = i64::try_from(RETENTION_MIN_MS).unwrap_or(i64::MAX);
-    let checks = [
-        (
-            is("cleanup.policy", "compact"),
-            "its cleanup.policy has to be delete: compaction drops older changes of a row, and no gap shows it".to_owned(),
-        ),
-        (
-            is_below("retention.ms", retention_min),
-            format!("its retention.ms has to be {retention_min} at least: what the invalidator has not read by then is lost"),
-        ),
-        (
-            is_below("retention.bytes", RETENTION_MIN_BYTES),
-            format!(
-                "its retention.bytes has to be {RETENTION_MIN_BYTES} at least, or -1: one large transaction would push out the rest"
-            ),
-        ),
-        (
-            is_below("max.message.bytes", MESSAGE_MIN_LEN),
-            format!("its max.message.bytes has to be {MESSAGE_MIN_LEN} at least: rows have to fit"),
-        ),
-        (
-            is("unclean.leader.election.enable", "true"),
-            "its unclean.leader.election.enable has to be false: a broker that lacks stored changes would take over".to_owned(),
-        ),
-        (in_sync > copies, format!("its min.insync.replicas is {in_sync}, and of a partition there are only {copies}")),
-    ];
-    checks.into_iter().filter_map(|(is_wrong, fault)| is_wrong.then_some(fault)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FIT: [(&str, &str); 6] = [
-        ("cleanup.policy", "delete"),
-        ("retention.ms", "86400000"),
-        ("retention.bytes", "-1"),
-        ("max.message.bytes", "1048588"),
-        ("unclean.leader.election.enable", "false"),
-        ("min.insync.replicas", "2"),
-    ];
-
-    fn told(changed: &[(&str, &str)], copies: usize) -> Vec<String> {
-        let settings = FIT.iter().chain(changed).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        faults(&settings.collect(), copies)
-    }
-
-    #[test]
-    fn a_topic_that_keeps_what_was_not_read_is_taken() {
-        assert_eq!(told(&[], 3), [""; 0]);
-        assert_eq!(told(&[("retention.ms", "-1"), ("retention.bytes", "1073741824")], 2), [""; 0]);
-    }
-
-    #[test]
-    fn one_that_would_lose_changes_is_told_what_it_has_to_be() {
-        let wrong = [
-            ("cleanup.policy", "compact"),
-            ("cleanup.policy", "delete,compact"),
-            ("retention.ms", "60000"),
-            ("retention.bytes", "1000000"),
-            ("max.message.bytes", "1000"),
-            ("unclean.leader.election.enable", "true"),
-        ];
-        for setting in wrong {
-            let told = told(&[setting], 2);
-            assert!(matches!(&told[..], [one] if one.contains(setting.0)), "{setting:?}: {told:?}");
-        }
-        assert!(told(&[], 1)[0].contains("min.insync.replicas is 2"));
-    }
 }
