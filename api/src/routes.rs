@@ -157,7 +157,8 @@ pub fn management(manager: Arc<Manager>, gate: Gate) -> Router {
 
 /// These routes, those that describe them, and what is answered elsewhere.
 fn finished(api: OpenApiRouter, operations: Router) -> Router {
-    let (router, document) = api.split_for_parts();
+    let (router, mut document) = api.split_for_parts();
+    openapi::complete(&mut document);
     router.merge(openapi::router(&document)).merge(operations).fallback(nowhere).method_not_allowed_fallback(not_allowed)
 }
 
