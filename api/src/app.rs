@@ -1,20 +1,26 @@
 //! The process put together: what requests are answered with, and the tasks that run beside them.
 
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use freshline::{
     admin::{self, Readiness},
     breaker::Breaker,
     cache::Cache,
-    catalog::{Reads, SessionOptions, Writes, read_pool, write_pool},
-    coherence::Links,
+    catalog::{self, Reads, SessionOptions, Writes, read_pool, write_pool},
+    coherence::{Links, Stripes},
     fault::in_full,
     registry::{Process, Registration, Role},
     server::{Tls, serve},
     shutdown::Tasks,
     telemetry::Metrics,
 };
+use futures::future::OptionFuture;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -25,7 +31,9 @@ use crate::{
     front::Front,
     gauges::Gauges,
     health::{Postgres, Watch},
+    manage::{Gate, Manager},
     routes,
+    tally::Tally,
 };
 
 /// What a request is answered with.
@@ -42,20 +50,33 @@ pub struct Services {
     pub caching: Caching,
     /// Hears how Postgres answers.
     pub postgres: Postgres,
+    /// Counts how readers are served.
+    pub tally: Tally,
+    /// The way to Redis, for those who ask how it is.
+    pub links: Links,
+    /// How names are laid out there.
+    pub stripes: Stripes,
+    /// The oldest that a value served from the cache may be.
+    pub max_staleness: Duration,
+    /// This process's name in the registry.
+    pub process: String,
+    /// When it began.
+    pub began: Instant,
 }
 
 /// Binds the port, and starts every task; the set owns them. Neither Redis nor Postgres has to be there: both are connected when they are.
 pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
-    let Config { shared, address, limits, tls, body, database, redis_deadline, cache, http: Http { caching, cors } } = config;
+    let Config { shared, address, limits, tls, body, database, redis_deadline, cache, publication, manage, http } = config;
+    let Http { caching, cors } = http;
     let metrics = Metrics::install()?;
     let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
     let (links, keeper) = Links::new(redis, redis_deadline);
     let connect = shared.database_url.connect_options().application_name("freshline-api");
     // One more than there are loads: that which asks whether Postgres is there.
-    let reads = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
+    let pool = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
     let writes = write_pool(connect, &database.sessions(database.write_sessions_max));
-    let pools = [("read", reads.clone()), ("write", writes.clone())];
-    let reads = Reads::new(reads, database.deadline()).behind(Breaker::new("postgres-reads"));
+    let pools = [("read", pool.clone()), ("write", writes.clone())];
+    let reads = Reads::new(pool.clone(), database.deadline()).behind(Breaker::new("postgres-reads"));
     let writes = Writes::new(writes, database.deadline()).behind(Breaker::new("postgres-writes"));
 
     let (readiness, postgres) = (Readiness::new(), Postgres::default());
@@ -74,13 +95,39 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let own_address = listener.local_addr()?.to_string();
     info!("listening on {own_address}");
     let process = Process { address: Some(own_address.clone()), admin_address: Some(own_address), ..Process::this(Role::Api) };
+    let name = process.id.clone();
     let registration = Registration::new(links.clone(), &shared.stripes, process);
-    let cache = Cache::new(links, shared.stripes, cache);
+    let max_staleness = cache.max_staleness;
+    let cache = Cache::new(links.clone(), shared.stripes.clone(), cache);
     let gauges = Gauges { cache: cache.clone(), pools };
-    let services = Services { cache, reads, writes, body, caching, postgres };
-    let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
+    let services = Arc::new(Services {
+        cache,
+        reads,
+        writes,
+        body,
+        caching,
+        postgres,
+        tally: Tally::default(),
+        links,
+        stripes: shared.stripes,
+        max_staleness,
+        process: name,
+        began: Instant::now(),
+    });
+    let manager =
+        Arc::new(Manager { services: services.clone(), pool, rules: catalog::rules()?, publication, measuring: Semaphore::new(1) });
+    let gate = Gate(manage.token);
+    let operations = admin::router(metrics.clone(), readiness.clone());
+    let (router, apart) = match manage.address {
+        None => (routes::public(services, operations, Some((manager, gate))), None),
+        Some(address) => (routes::public(services, operations, None), Some((address, routes::management(manager, gate)))),
+    };
     let router = if let Some(layer) = cors::layer(&cors) { router.layer(layer) } else { router };
-    let front = Front::new(router, readiness);
+    let front = Front::new(router, readiness.clone());
+    let apart = match apart {
+        None => None,
+        Some((address, router)) => Some((bound_apart(address).await?, Front::new(router, readiness))),
+    };
 
     // What requests need outlives the last of them.
     let served = CancellationToken::new();
@@ -92,9 +139,17 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
     tasks.spawn_sure("the server", async move {
         let _served = served.drop_guard();
-        serve(listener, tls, front, limits, stop).await;
+        let apart = apart.map(|(listener, front)| serve(listener, tls.clone(), front, limits, stop.clone()));
+        futures::join!(serve(listener, tls, front, limits, stop), OptionFuture::from(apart));
     });
     Ok(tasks)
+}
+
+/// The port that management calls have to themselves.
+async fn bound_apart(address: SocketAddr) -> Result<TcpListener> {
+    let listener = admin::bind(address).await.context("FRESHLINE_API_MANAGE_ADDRESS cannot be used")?;
+    info!("management calls are answered on {}", listener.local_addr()?);
+    Ok(listener)
 }
 
 impl Database {

@@ -1,16 +1,23 @@
 //! The settings of this process, read and checked before anything is bound or connected.
 
+mod manage;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshline::{
     cache,
-    config::{ABSENT_TTL, Description, Faults, LEASE_TTL, Life, MAX_STALENESS, Optional, Reader, Setting, Shared, VALUE_TTL, Vars},
+    config::{
+        ABSENT_TTL, Description, Faults, LEASE_TTL, Life, MAX_STALENESS, Optional, PUBLICATION, Reader, Setting, Shared, VALUE_TTL,
+        Vars,
+    },
     server::Limits,
     service::Configuration,
 };
 use http::HeaderValue;
 
 use crate::caching::Caching;
+
+pub use self::manage::Manage;
 
 const ADDRESS: Setting<SocketAddr> = Setting::address("API_ADDRESS", "Where the API listens.").or("127.0.0.1:8080");
 
@@ -129,6 +136,10 @@ pub struct Config {
     pub redis_deadline: Duration,
     /// The cache.
     pub cache: cache::Settings,
+    /// The publication that names the tables whose changes are read: for those who ask for a key to be explained.
+    pub publication: String,
+    /// The management calls.
+    pub manage: Manage,
     /// What browsers and caches of others may do.
     pub http: Http,
 }
@@ -188,14 +199,17 @@ impl Configuration for Config {
             LEASE_TTL.describe(),
             BUSY_WAIT.describe(),
             FALLBACK_MAX.describe(),
+            PUBLICATION.describe(),
         ];
-        Shared::SETTINGS.into_iter().chain(own).chain(Caching::SETTINGS).chain([CORS_ORIGINS.describe()]).collect()
+        let own = Shared::SETTINGS.into_iter().chain(own).chain(Manage::SETTINGS);
+        own.chain(Caching::SETTINGS).chain([CORS_ORIGINS.describe()]).collect()
     }
 
     fn load(vars: &dyn Vars) -> Result<Self, Faults> {
         let mut read = Reader::new(vars);
         let shared = Shared::read(&mut read);
-        let (address, redis_deadline) = (read.get(&ADDRESS), read.get(&REDIS_DEADLINE));
+        let (address, redis_deadline, publication) = (read.get(&ADDRESS), read.get(&REDIS_DEADLINE), read.get(&PUBLICATION));
+        let manage = Manage::read(&mut read, address);
         let body = Body::read(&mut read);
         let database = Database::read(&mut read);
         let cache = cache_settings(&mut read);
@@ -217,6 +231,8 @@ impl Configuration for Config {
                     load_wait: database?.session_wait,
                     ..cache?
                 },
+                publication: publication?,
+                manage: manage?,
             })
         })
     }

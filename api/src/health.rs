@@ -5,10 +5,12 @@
 //! since they lose the same server at the same moment, and leave the balancer with nobody. Only one that has neither has nothing to
 //! offer, nor does one that is ending.
 
+pub mod answer;
+
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -36,6 +38,8 @@ const SERVERS: &str = "Redis or Postgres";
 #[derive(Debug, Clone, Default)]
 pub struct Postgres {
     answers: Arc<AtomicU64>,
+    /// What the last look said.
+    is_there: Arc<AtomicBool>,
 }
 
 impl Postgres {
@@ -45,6 +49,11 @@ impl Postgres {
             self.answers.fetch_add(1, Relaxed);
         }
         outcome
+    }
+
+    /// Whether it answered when it was last looked at.
+    pub fn is_there(&self) -> bool {
+        self.is_there.load(Relaxed)
     }
 }
 
@@ -106,6 +115,7 @@ impl Watch {
     fn tell(&mut self, postgres: &Result<(), DatabaseError>) {
         let was_there = self.was_there.replace(postgres.is_ok());
         gauge!(names::POSTGRES_UP).set(if postgres.is_ok() { 1.0 } else { 0.0 });
+        self.postgres.is_there.store(postgres.is_ok(), Relaxed);
         match postgres {
             Ok(()) if was_there != Some(true) => info!("Postgres answers"),
             Err(error) if was_there != Some(false) => warn!(remedy = error.remedy(), "{}", chain(error)),

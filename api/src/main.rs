@@ -14,12 +14,15 @@ mod front;
 mod gauges;
 mod headers;
 mod health;
+mod manage;
 mod meter;
+mod openapi;
 mod page;
 mod problem;
 mod product;
 mod read;
 mod routes;
+mod tally;
 mod traced;
 mod write;
 

@@ -17,6 +17,7 @@ use http::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::{debug, error, warn};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// The media type of every problem.
@@ -36,6 +37,8 @@ const VALUE_LEN_MAX: usize = 60;
 pub enum Subject {
     /// Path, query or header cannot be read.
     Request,
+    /// A token is needed, and was not shown.
+    Unauthorized,
     /// The body is not JSON.
     Malformed,
     /// The body is JSON, and not what is asked for.
@@ -56,20 +59,26 @@ pub enum Subject {
     MediaType,
     /// The body took too long to come.
     Slow,
+    /// A measurement is under way.
+    Measuring,
     /// Postgres is away, and the request was not carried out.
     Unavailable,
     /// More requests wait for Postgres than may, and this one was not carried out.
     Overloaded,
     /// The answer of Postgres was lost: the write may have happened.
     Uncertain,
+    /// Redis is away, and the request is about nothing else.
+    CacheAway,
     /// The program failed.
     Internal,
 }
 
 impl Subject {
-    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    /// Its status, the name of its type, and its title.
+    pub const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Request => (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed"),
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed-body", "The body is not JSON"),
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-product", "The body is not a product"),
             Self::NoProduct => (StatusCode::NOT_FOUND, "no-such-product", "There is no such product"),
@@ -80,16 +89,18 @@ impl Subject {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "A body of this type is not taken"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body took too long to come"),
+            Self::Measuring => (StatusCode::TOO_MANY_REQUESTS, "measuring", "A measurement is under way"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "database-unavailable", "The database is away"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests wait for the database"),
             Self::Uncertain => (StatusCode::SERVICE_UNAVAILABLE, "write-uncertain", "The write may have happened"),
+            Self::CacheAway => (StatusCode::SERVICE_UNAVAILABLE, "cache-unavailable", "The cache is away"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The program failed"),
         }
     }
 }
 
 /// Where in a request a fault lies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// In the body, as a JSON pointer (RFC 6901); empty for the whole of it.
@@ -101,7 +112,7 @@ pub enum Place {
 }
 
 /// One fault of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
     /// Where it lies.
     #[serde(flatten)]
@@ -188,7 +199,12 @@ impl Problem {
             Subject::Uncertain => warn!(request.id = %id, "request {id} may have been carried out: {}", chain(cause)),
             _ => debug!(request.id = %id, "request {id} was turned away: {}", chain(cause)),
         }
-        Self::new(subject, detail).with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs())).with_id(id)
+        Self::new(subject, detail).retried_after(RETRY_AFTER).with_id(id)
+    }
+
+    /// The same, with when to come again at the latest.
+    pub fn retried_after(self, after: Duration) -> Self {
+        self.with_header(header::RETRY_AFTER, HeaderValue::from(after.as_secs()))
     }
 
     /// The same, with a header.
@@ -217,18 +233,28 @@ impl Problem {
     }
 }
 
-/// The body of a problem.
-#[derive(Serialize)]
-struct Document<'a> {
+/// An answer of 400 or above (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Document<'a> {
+    /// What kind of problem it is.
     r#type: String,
+    /// The same in words.
     title: &'a str,
+    /// The status of the answer.
     status: u16,
+    /// What is special about it here.
     detail: &'a str,
+    /// The id under which the log tells the cause, where it is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
+    /// All that is wrong with the request.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
     errors: &'a [Fault],
+    /// How the cache came to it, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     explanation: Option<&'a RawValue>,
 }
 

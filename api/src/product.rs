@@ -11,10 +11,10 @@ mod price;
 use freshline::catalog::{NewProduct, ProductPatch};
 use serde_json::value::RawValue;
 
-pub use self::bounds::CATEGORY;
+pub use self::bounds::{Bounds, CATEGORY, DESCRIPTION, NAME, SKU};
 use self::{
     attributes::object,
-    bounds::{DESCRIPTION, NAME, SKU, stock_quantity, text},
+    bounds::{stock_quantity, text},
     members::Members,
 };
 use crate::problem::{Fault, Place, Problem, Subject};

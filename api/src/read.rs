@@ -12,29 +12,36 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use bytes::Bytes;
 use freshline::{
-    cache::Found,
-    catalog::{Page, keys},
+    cache::{CacheError, Found},
+    catalog::{DatabaseError, List, Page, keys},
     coherence::Tag,
 };
 use uuid::Uuid;
 
+pub use self::load::unread;
 use self::{
     answer::{Items, json, represented, wrapped},
-    asked::{AskedBatch, AskedList},
-    load::unread,
+    asked::{AskedBatch, AskedLatest, AskedList},
 };
 use crate::{
     app::Services,
     extract::{Asked, Id},
     headers::Provenance,
+    openapi::{
+        BatchParams, BatchRead, CategoriesRead, LatestRead, ListParams, ListRead, OfRead, OfRow, ProductId, ProductRead, ReadParams,
+    },
     page::CachedPage,
     problem::{Problem, Subject},
+    tally::Kind,
 };
 
-/// `GET /products/{id}`.
+/// Read a product
+///
+/// With `explain=true` the answer also says how the cache came to it: another representation, made for people.
+#[utoipa::path(get, path = "/products/{id}", tag = "products", params(ProductId, ReadParams), responses(ProductRead, OfRow))]
 pub async fn product(State(services): State<Arc<Services>>, Id(id): Id, asked: Asked) -> Result<Response, Problem> {
     let found = services.cache.get(&keys::product(id), &asked.want, || services.load_product(id)).await;
-    let found: Found<Bytes> = found.map_err(unread)?;
+    let found: Found<Bytes> = services.noted(Kind::Product, found)?;
     let provenance = Provenance::of(&found);
     let mut headers = provenance.headers();
     services.caching.product.tell(&asked, names(None, &[id]), &mut headers);
@@ -48,24 +55,43 @@ pub async fn product(State(services): State<Arc<Services>>, Id(id): Id, asked: A
     Ok(represented(body, found.etag, &asked, headers))
 }
 
-/// `GET /products`: a page. Its ids are cached under the tag of its order; its rows are entries of their own, fetched together.
+/// List products
+///
+/// A page of them, in the order asked for. `next` and the header `Link` say where the next page begins.
+#[utoipa::path(get, path = "/products", tag = "products", params(ListParams, ReadParams), responses(ListRead, OfRead))]
 pub async fn list(State(services): State<Arc<Services>>, AskedList { list, asked }: AskedList) -> Result<Response, Problem> {
-    let (key, tags) = (keys::page(&list), [keys::page_tag(&list)]);
-    let found = services.cache.get_tagged(&key, &tags, &asked.want, || services.load_page(&list)).await;
-    let mut found: Found<CachedPage> = found.map_err(unread)?;
-    let CachedPage(Page { ids, next }) = found.value.take().unwrap_or(CachedPage(Page { ids: Vec::new(), next: None }));
-    let rows = services.rows(&ids, &asked).await?;
-
-    let mut items = Items::new(&rows);
-    items.push_next(next.as_ref());
-    items.push_explanations(found.explanation.as_deref(), &rows);
-    let mut headers = Provenance::of(&found).and(&rows).headers();
-    services.caching.list.tell(&asked, names(tags.first(), &ids), &mut headers);
-    answer::link_next(&mut headers, &list, next.as_ref());
-    Ok(items.into_response(&asked, headers))
+    services.list(&list, &asked).await
 }
 
-/// `GET /products/batch`: those of these ids that there are, and the ids of which there is none.
+/// The latest products
+///
+/// The 20 that were made last, newest first: the first page of `/products`, for those who want no more.
+#[utoipa::path(get, path = "/products/latest", tag = "products", params(ReadParams), responses(LatestRead, OfRead))]
+pub async fn latest(State(services): State<Arc<Services>>, AskedLatest { list, asked }: AskedLatest) -> Result<Response, Problem> {
+    services.list(&list, &asked).await
+}
+
+/// List categories
+///
+/// Those that at least one product is in, by name; 1000 at most.
+#[utoipa::path(get, path = "/categories", tag = "products", params(ReadParams), responses(CategoriesRead, OfRead))]
+pub async fn categories(State(services): State<Arc<Services>>, asked: Asked) -> Result<Response, Problem> {
+    let (key, tags) = (keys::categories(), [keys::categories_tag()]);
+    let found = services.cache.get_tagged(&key, &tags, &asked.want, || services.load_categories()).await;
+    let mut found: Found<Bytes> = services.noted(Kind::Categories, found)?;
+    let mut headers = Provenance::of(&found).headers();
+    services.caching.list.tell(&asked, names(tags.first(), &[]), &mut headers);
+    let body = found.value.take().unwrap_or_default();
+    Ok(match found.explanation {
+        Some(explanation) => json(answer::explained(&body, &explanation), headers),
+        None => represented(body, found.etag, &asked, headers),
+    })
+}
+
+/// Read several products
+///
+/// Those of these ids that there are, in the order asked for, and the ids of which there is none.
+#[utoipa::path(get, path = "/products/batch", tag = "products", params(BatchParams, ReadParams), responses(BatchRead, OfRead))]
 pub async fn batch(State(services): State<Arc<Services>>, AskedBatch { ids, asked }: AskedBatch) -> Result<Response, Problem> {
     let rows = services.rows(&ids, &asked).await?;
     let mut items = Items::new(&rows);
@@ -82,6 +108,37 @@ fn names(page: Option<&Tag>, ids: &[Uuid]) -> impl Iterator<Item = String> {
 }
 
 impl Services {
+    /// A page. Its ids are cached under the tag of its order; its rows are entries of their own, fetched together.
+    async fn list(&self, list: &List, asked: &Asked) -> Result<Response, Problem> {
+        let (key, tags) = (keys::page(list), [keys::page_tag(list)]);
+        let found = self.cache.get_tagged(&key, &tags, &asked.want, || self.load_page(list)).await;
+        let mut found: Found<CachedPage> = self.noted(Kind::Page, found)?;
+        let CachedPage(Page { ids, next }) = found.value.take().unwrap_or(CachedPage(Page { ids: Vec::new(), next: None }));
+        let rows = self.rows(&ids, asked).await?;
+
+        let mut items = Items::new(&rows);
+        items.push_next(next.as_ref());
+        items.push_explanations(found.explanation.as_deref(), &rows);
+        let mut headers = Provenance::of(&found).and(&rows).headers();
+        self.caching.list.tell(asked, names(tags.first(), &ids), &mut headers);
+        answer::link_next(&mut headers, list, next.as_ref());
+        Ok(items.into_response(asked, headers))
+    }
+
+    /// What was read, counted; or what a caller is told of a read that has no answer.
+    fn noted<V>(&self, kind: Kind, found: Result<Found<V>, CacheError<DatabaseError>>) -> Result<Found<V>, Problem> {
+        match found {
+            Ok(found) => {
+                self.tally.read(kind, &found);
+                Ok(found)
+            }
+            Err(error) => {
+                self.tally.unread(kind);
+                Err(unread(error))
+            }
+        }
+    }
+
     /// The rows of these ids, in their order.
     async fn rows(&self, ids: &[Uuid], asked: &Asked) -> Result<Vec<Found<Bytes>>, Problem> {
         if ids.is_empty() {
@@ -89,6 +146,9 @@ impl Services {
         }
         let keys: Vec<_> = ids.iter().map(|id| keys::product(*id)).collect();
         let load = |missing: Vec<usize>| self.load_products(missing.into_iter().filter_map(|at| ids.get(at).copied()).collect());
-        self.cache.get_many(&keys, &asked.want, load).await.map_err(unread)
+        let rows = self.cache.get_many(&keys, &asked.want, load).await;
+        let rows = rows.inspect_err(|_| self.tally.unread(Kind::Product)).map_err(unread)?;
+        rows.iter().for_each(|row| self.tally.read(Kind::Product, row));
+        Ok(rows)
     }
 }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
+use axum::Router;
 use http::{Method, Uri};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::Services,
+    health::answer as health,
+    manage::{self, Gate, Manager},
+    openapi,
     problem::{Problem, Subject},
     read, write,
 };
@@ -20,6 +24,28 @@ pub enum Route {
     Products,
     /// Several products by id.
     Batch,
+    /// The products that were made last.
+    Latest,
+    /// The categories.
+    Categories,
+    /// How everything is.
+    Health,
+    /// How the cache is.
+    CacheHealth,
+    /// The cache in numbers.
+    Stats,
+    /// Clearing.
+    Clear,
+    /// Emptying what depends on a tag.
+    Tag,
+    /// The cache compared with Postgres.
+    Performance,
+    /// Cached keys.
+    Keys,
+    /// One key explained.
+    Explain,
+    /// The document of this API, and the pages that show it.
+    Documents,
     /// Whether the process lives, is ready, and what it has done.
     Operations,
     /// Anything else.
@@ -28,44 +54,112 @@ pub enum Route {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Product, Self::Products, Self::Batch, Self::Operations, Self::Nowhere];
+    pub const ALL: [Self; 16] = [
+        Self::Product,
+        Self::Products,
+        Self::Batch,
+        Self::Latest,
+        Self::Categories,
+        Self::Health,
+        Self::CacheHealth,
+        Self::Stats,
+        Self::Clear,
+        Self::Tag,
+        Self::Performance,
+        Self::Keys,
+        Self::Explain,
+        Self::Documents,
+        Self::Operations,
+        Self::Nowhere,
+    ];
 
     /// The route that a path belongs to.
     pub fn of(path: &str) -> Self {
         match path.strip_prefix("/products") {
             Some("") => Self::Products,
             Some("/batch") => Self::Batch,
-            Some(rest) => match rest.strip_prefix('/') {
-                Some(id) if !id.is_empty() && !id.contains('/') => Self::Product,
-                _ => Self::Nowhere,
-            },
-            None if matches!(path, "/livez" | "/readyz" | "/metrics") => Self::Operations,
-            None => Self::Nowhere,
+            Some("/latest") => Self::Latest,
+            Some(rest) if is_one_segment(rest) => Self::Product,
+            Some(_) => Self::Nowhere,
+            None => Self::of_other(path),
         }
     }
 
-    /// Its name.
+    fn of_other(path: &str) -> Self {
+        match path {
+            "/categories" => Self::Categories,
+            "/health" => Self::Health,
+            "/health/cache" => Self::CacheHealth,
+            "/cache/stats" => Self::Stats,
+            "/cache/clear" => Self::Clear,
+            "/cache/performance" => Self::Performance,
+            "/cache/keys" => Self::Keys,
+            "/livez" | "/readyz" | "/metrics" => Self::Operations,
+            "/openapi.json" | "/docs" | "/redoc" => Self::Documents,
+            _ if path.strip_prefix("/cache/tags").is_some_and(is_one_segment) => Self::Tag,
+            _ if path.strip_prefix("/cache/explain").is_some_and(is_one_segment) => Self::Explain,
+            _ if ["/docs", "/redoc"].iter().any(|page| path.strip_prefix(page).is_some_and(is_one_segment)) => Self::Documents,
+            _ => Self::Nowhere,
+        }
+    }
+
+    /// Its name: its path, where it has one.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Product => "/products/{id}",
             Self::Products => "/products",
             Self::Batch => "/products/batch",
+            Self::Latest => "/products/latest",
+            Self::Categories => "/categories",
+            Self::Health => "/health",
+            Self::CacheHealth => "/health/cache",
+            Self::Stats => "/cache/stats",
+            Self::Clear => "/cache/clear",
+            Self::Tag => "/cache/tags/{tag}",
+            Self::Performance => "/cache/performance",
+            Self::Keys => "/cache/keys",
+            Self::Explain => "/cache/explain/{key}",
+            Self::Documents => "documents",
             Self::Operations => "operations",
             Self::Nowhere => "nowhere",
         }
     }
 }
 
-/// The routes of this process, those for its operators among them.
-pub fn router(services: Arc<Services>, operations: Router) -> Router {
-    Router::new()
-        .route(Route::Products.as_str(), get(read::list).post(write::create))
-        .route(Route::Batch.as_str(), get(read::batch))
-        .route(Route::Product.as_str(), get(read::product).put(write::replace).patch(write::patch).delete(write::delete))
-        .merge(operations.with_state(()))
-        .fallback(nowhere)
-        .method_not_allowed_fallback(not_allowed)
-        .with_state(services)
+/// Whether this is a slash and one segment.
+fn is_one_segment(rest: &str) -> bool {
+    rest.strip_prefix('/').is_some_and(|segment| !segment.is_empty() && !segment.contains('/'))
+}
+
+/// The routes that readers and writers use, those for the process's operators, and, unless they have a port of their own, those that
+/// manage the cache.
+pub fn public(services: Arc<Services>, operations: Router, management: Option<(Arc<Manager>, Gate)>) -> Router {
+    let api = OpenApiRouter::with_openapi(openapi::basis())
+        .routes(routes!(read::list, write::create))
+        .routes(routes!(read::batch))
+        .routes(routes!(read::latest))
+        .routes(routes!(read::product, write::replace, write::patch, write::delete))
+        .routes(routes!(read::categories))
+        .routes(routes!(health::health))
+        .routes(routes!(health::cache))
+        .with_state(services);
+    let api = match management {
+        Some((manager, gate)) => api.merge(manage::router(manager, gate)),
+        None => api,
+    };
+    finished(api, operations)
+}
+
+/// The routes that manage the cache, at a port of their own.
+pub fn management(manager: Arc<Manager>, gate: Gate) -> Router {
+    finished(OpenApiRouter::with_openapi(openapi::basis()).merge(manage::router(manager, gate)), Router::new())
+}
+
+/// These routes, those that describe them, and what is answered elsewhere.
+fn finished(api: OpenApiRouter, operations: Router) -> Router {
+    let (router, mut document) = api.split_for_parts();
+    openapi::complete(&mut document);
+    router.merge(openapi::router(&document)).merge(operations).fallback(nowhere).method_not_allowed_fallback(not_allowed)
 }
 
 async fn nowhere(uri: Uri) -> Problem {
@@ -89,7 +183,10 @@ mod tests {
         assert_eq!(Route::of("/products/0190b5a0-0000-7000-8000-000000000000"), Route::Product);
         assert_eq!(Route::of("/products"), Route::Products);
         assert_eq!(Route::of("/products/batch"), Route::Batch);
-        for elsewhere in ["/", "/products/", "/productsx", "/products/a/b", ""] {
+        assert_eq!(Route::of("/products/latest"), Route::Latest);
+        assert_eq!(Route::of("/cache/tags/products:category=a%2Fb"), Route::Tag);
+        assert_eq!(Route::of("/docs/start.js"), Route::Documents);
+        for elsewhere in ["/", "/products/", "/productsx", "/products/a/b", "", "/cache/tags/", "/cache/explain/a/b", "/docsx"] {
             assert_eq!(Route::of(elsewhere), Route::Nowhere, "{elsewhere}");
         }
     }

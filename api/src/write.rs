@@ -20,11 +20,19 @@ use crate::{
     app::Services,
     body, condition,
     extract::{Id, NoQuery, TOKEN},
+    openapi::{Condition, Created, Draft, OfRemoval, OfWrite, OfWriteToRow, Patch, ProductId, Removed, Replaced},
     problem::{Fault, Place, Problem, Subject},
     product,
 };
 
-/// `POST /products`.
+/// Make a product
+#[utoipa::path(
+    post,
+    path = "/products",
+    tag = "products",
+    request_body = Draft,
+    responses(Created, OfWrite)
+)]
 pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: Request) -> Result<Response, Problem> {
     let body = body::read(request, body::PRODUCT, services.body).await?;
     let new = product::draft(&body)?;
@@ -37,7 +45,17 @@ pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: 
     Ok(response)
 }
 
-/// `PUT /products/{id}`: every field is replaced; one that is left out takes its default.
+/// Replace a product
+///
+/// Every field is replaced; one that is left out takes its default.
+#[utoipa::path(
+    put,
+    path = "/products/{id}",
+    tag = "products",
+    params(ProductId, Condition),
+    request_body = Draft,
+    responses(Replaced, OfWriteToRow)
+)]
 pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
     let seen = condition::seen(request.headers());
     let body = body::read(request, body::PRODUCT, services.body).await?;
@@ -46,7 +64,17 @@ pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQue
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
-/// `PATCH /products/{id}`: a JSON merge patch.
+/// Change a product
+///
+/// A JSON merge patch (RFC 7396): what is left out stays, and null removes what may be absent.
+#[utoipa::path(
+    patch,
+    path = "/products/{id}",
+    tag = "products",
+    params(ProductId, Condition),
+    request_body(content((Patch = "application/merge-patch+json"), (Patch = "application/json"))),
+    responses(Replaced, OfWriteToRow)
+)]
 pub async fn patch(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
     let seen = condition::seen(request.headers());
     let body = body::read(request, body::PATCH, services.body).await?;
@@ -55,7 +83,8 @@ pub async fn patch(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery
     written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
-/// `DELETE /products/{id}`.
+/// Remove a product
+#[utoipa::path(delete, path = "/products/{id}", tag = "products", params(ProductId, Condition), responses(Removed, OfRemoval))]
 pub async fn delete(
     State(services): State<Arc<Services>>,
     Id(id): Id,

@@ -3,6 +3,7 @@
 //! Reads come with a [`ReadProof`](crate::cache::ReadProof), because a value without one may not be cached; writes come with a [`WriteProof`], from which a
 //! token is made. Nothing here knows of Redis.
 
+mod categories;
 mod cursor;
 mod error;
 pub mod keys;
@@ -16,6 +17,7 @@ mod seed;
 mod session;
 mod writes;
 
+pub use categories::{CATEGORIES_MAX, Categories};
 pub use cursor::{Cursor, CursorSyntax};
 pub use error::{DatabaseError, WriteError};
 pub use list::{LIST_LIMIT_MAX, List, Page, Sort, SortSyntax};

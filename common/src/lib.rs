@@ -7,6 +7,7 @@
 //! - [`change`] and [`replication`] bring changes in, [`envelope`] through a broker; [`rules`] maps them to dependencies;
 //! - [`broker`] connects to those who may stand between Postgres and the invalidator;
 //! - [`check`] says what has to hold before changes are read; [`primary`] asks the primary what no stream tells; [`registry`] and [`trail`] tell people what runs and what it does;
+//! - [`explain`] tells all that is known of one key;
 //! - [`dead_letters`] keeps what a source could not use;
 //! - [`catalog`] is the reference application's product and its queries;
 //! - [`breaker`] keeps calls from a server that does not answer; [`tls`] says why it is not trusted, and what to do;
@@ -24,6 +25,7 @@ pub mod coherence;
 pub mod config;
 pub mod dead_letters;
 pub mod envelope;
+pub mod explain;
 pub mod fault;
 mod places;
 pub mod primary;

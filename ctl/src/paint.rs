@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+pub use freshline::explain::micros;
+
 /// Colours, or none: not on a terminal, or `NO_COLOR` is set.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {
@@ -80,16 +82,6 @@ pub fn bytes(count: i64) -> String {
         (size, unit) = (size / 1024.0, unit + 1);
     }
     format!("{size:.1} {}", UNITS[unit])
-}
-
-/// A length of time in µs, for people.
-pub fn micros(count: u64) -> String {
-    match count {
-        0..10_000 => format!("{count} µs"),
-        10_000..10_000_000 => format!("{} ms", count / 1_000),
-        10_000_000..7_200_000_000 => format!("{} s", count / 1_000_000),
-        _ => format!("{} h", count / 3_600_000_000),
-    }
 }
 
 #[cfg(test)]

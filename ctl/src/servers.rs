@@ -188,7 +188,12 @@ impl Servers {
     /// [`Trouble::Postgres`].
     pub async fn asked<T>(&self, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Trouble> {
         let answer = timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())));
-        answer.map_err(|source| Trouble::Postgres { address: self.config.database_url.to_string(), source })
+        answer.map_err(|source| self.no_postgres(source))
+    }
+
+    /// What to say of Postgres where it did not answer.
+    pub fn no_postgres(&self, source: sqlx::Error) -> Trouble {
+        Trouble::Postgres { address: self.config.database_url.to_string(), source }
     }
 
     /// The slots that processes of ours have to have, one for each shard where they read the log themselves; none where Debezium has one

@@ -5,7 +5,7 @@ mod broker;
 use std::time::Duration;
 
 use freshline::{
-    coherence::{Control, Fences, Link, Lsn, RedisTime, Source},
+    coherence::{Lsn, RedisTime, Source, Standing},
     registry::{self, Process, Role},
     replication::{HeldBack, held_back},
     shutdown,
@@ -30,7 +30,7 @@ struct Status {
     source: Option<String>,
     postgres: Option<Postgres>,
     redis: Option<Redis>,
-    cache: Option<Cache>,
+    cache: Option<Standing>,
     /// Log written by Postgres and not yet applied.
     lag_bytes: Option<u64>,
     /// The broker, where one stands between Postgres and the invalidator.
@@ -59,25 +59,6 @@ struct Redis {
     processes: Vec<Process>,
     #[serde(skip)]
     now: RedisTime,
-}
-
-/// All stripes together: the worst of each.
-#[derive(Debug, Serialize)]
-struct Cache {
-    stripes: usize,
-    /// How many serve.
-    open: usize,
-    generation: Option<String>,
-    /// The history that it follows.
-    history: Option<String>,
-    /// Every change up to here is applied.
-    position: Option<String>,
-    /// Nothing visible longer ago than this is missing; none while that cannot be said.
-    freshness_us: Option<u64>,
-    /// Dependencies with transactions that are applied and not yet known to be visible.
-    fenced: u64,
-    #[serde(skip)]
-    position_at: Option<Lsn>,
 }
 
 /// Shows it once, or again and again.
@@ -121,7 +102,7 @@ async fn look(servers: &Servers) -> Status {
         Ok(broker) => status.broker = broker,
         Err(untold) => status.unseen.push(Trouble::from(untold).told()),
     }
-    let is_proven = status.cache.as_ref().is_none_or(|cache| cache.open < cache.stripes || cache.freshness_us.is_some());
+    let is_proven = status.cache.as_ref().is_none_or(|cache| !cache.is_open() || cache.freshness_us.is_some());
     let unproven = status.broker.as_ref().and_then(|broker| broker::unproven(broker, is_proven));
     status.freshness_by_age = unproven.map(|(says, remedy)| [says, remedy]);
     let insert = status.postgres.as_ref().map(|postgres| postgres.insert_at);
@@ -141,48 +122,11 @@ async fn look_at_postgres(servers: &Servers) -> Result<(Postgres, Vec<HeldBack>)
     Ok((Postgres { history, insert_at: insert.parse().unwrap_or(Lsn::ZERO), insert }, slots))
 }
 
-async fn look_at_redis(servers: &Servers) -> Result<(Redis, Cache), Trouble> {
+async fn look_at_redis(servers: &Servers) -> Result<(Redis, Standing), Trouble> {
     let link = servers.redis().await?;
-    let cache = look_at_cache(servers, &link).await?;
+    let cache = Standing::read(&link, servers.stripes()).await.map_err(|source| servers.no_redis(source))?;
     let processes = registry::processes(&link, servers.stripes()).await.map_err(|source| servers.no_redis(source))?;
     Ok((Redis { run: link.run().to_string(), processes, now: link.now() }, cache))
-}
-
-/// The control record of each stripe; none where it is closed.
-///
-/// # Errors
-/// [`Trouble::Redis`].
-pub async fn controls(servers: &Servers, link: &Link) -> Result<Vec<Option<Control>>, Trouble> {
-    let stripes = servers.stripes();
-    let mut command = redis::cmd("MGET");
-    command.arg(stripes.all().map(|stripe| stripes.ctl(stripe)).collect::<Vec<_>>());
-    let records: Vec<Option<Vec<u8>>> = link.call(&command).await.map_err(|source| servers.no_redis(source))?;
-    Ok(records.into_iter().map(|record| record.as_deref().and_then(Control::decode)).collect())
-}
-
-async fn look_at_cache(servers: &Servers, link: &Link) -> Result<Cache, Trouble> {
-    let stripes = servers.stripes();
-    let controls = controls(servers, link).await?;
-    let mut fenced = 0;
-    for stripe in stripes.all() {
-        fenced += Fences::count(link, stripes, stripe).await.map_err(|source| servers.no_redis(source))?;
-    }
-    let now = link.now();
-    let open: Vec<&Control> = controls.iter().flatten().filter(|control| control.run == link.run()).collect();
-    let is_whole = open.len() == controls.len();
-    let position_at = open.iter().map(|control| control.position).min().filter(|_| is_whole);
-    let at = open.iter().map(|control| control.at).min().filter(|at| is_whole && at.as_micros() > 0);
-    let first = open.first();
-    Ok(Cache {
-        stripes: controls.len(),
-        open: open.len(),
-        generation: first.map(|control| control.generation.to_string()),
-        history: first.map(|control| control.source.to_string()),
-        position: position_at.map(|position| position.to_string()),
-        freshness_us: at.map(|at| u64::try_from(at.age_at(now).as_micros()).unwrap_or(u64::MAX)),
-        fenced,
-        position_at,
-    })
 }
 
 fn shown(status: &Status, servers: &Servers) -> String {
@@ -208,7 +152,7 @@ fn facts(status: &Status, servers: &Servers, paint: Paint) -> Vec<Vec<String>> {
     row("source", or_dash(&status.source));
     if let Some(cache) = &status.cache {
         let told = format!("{} of {} stripes are open", cache.open, cache.stripes);
-        row("cache", if cache.open == cache.stripes { paint.good(&told) } else { paint.bad(&told) });
+        row("cache", if cache.is_open() { paint.good(&told) } else { paint.bad(&told) });
         row("generation", or_dash(&cache.generation) + if cache.stripes > 1 { " (first stripe)" } else { "" });
         row("history", history(cache, status.postgres.as_ref(), paint));
         row("position", or_dash(&cache.position));
@@ -223,7 +167,7 @@ fn facts(status: &Status, servers: &Servers, paint: Paint) -> Vec<Vec<String>> {
     rows
 }
 
-fn history(cache: &Cache, postgres: Option<&Postgres>, paint: Paint) -> String {
+fn history(cache: &Standing, postgres: Option<&Postgres>, paint: Paint) -> String {
     let told = cache.history.clone().unwrap_or_else(|| "-".to_owned());
     let its = postgres.and_then(|postgres| postgres.history.as_ref());
     match (its, told.parse::<Source>()) {
@@ -232,7 +176,7 @@ fn history(cache: &Cache, postgres: Option<&Postgres>, paint: Paint) -> String {
     }
 }
 
-fn freshness(cache: &Cache, servers: &Servers, paint: Paint) -> String {
+fn freshness(cache: &Standing, servers: &Servers, paint: Paint) -> String {
     let bound = servers.config.max_staleness;
     match cache.freshness_us {
         None => paint.bad("cannot be said"),

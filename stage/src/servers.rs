@@ -21,6 +21,7 @@ pub mod port;
 mod postgres;
 mod prometheus;
 mod redis;
+mod schemathesis;
 mod user;
 
 use anyhow::Result;
@@ -40,6 +41,7 @@ pub use password::Passwords;
 pub use postgres::{Paused, Postgres, PostgresOptions, Shutdown};
 pub use prometheus::{Prometheus, check_with_promtool};
 pub use redis::{Redis, RedisOptions};
+pub use schemathesis::{ensure_schemathesis, schemathesis};
 pub use user::ServerUser;
 
 /// Sees to it that Prometheus and promtool are here.

@@ -8,19 +8,19 @@ use super::{Wrong, kind_of};
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// The most characters.
-    len_max: usize,
-    /// Whether something has to be seen in it.
-    is_blank_allowed: bool,
+    pub len_max: usize,
+    /// Whether nothing has to be seen in it.
+    pub is_blank_allowed: bool,
 }
 
 /// `products_sku_check`.
-pub(super) const SKU: Bounds = Bounds { len_max: 64, is_blank_allowed: false };
+pub const SKU: Bounds = Bounds { len_max: 64, is_blank_allowed: false };
 /// `products_name_check`.
-pub(super) const NAME: Bounds = Bounds { len_max: 200, is_blank_allowed: false };
+pub const NAME: Bounds = Bounds { len_max: 200, is_blank_allowed: false };
 /// `products_category_check`.
 pub const CATEGORY: Bounds = Bounds { len_max: 64, is_blank_allowed: false };
 /// `products_description_check`.
-pub(super) const DESCRIPTION: Bounds = Bounds { len_max: 10_000, is_blank_allowed: true };
+pub const DESCRIPTION: Bounds = Bounds { len_max: 10_000, is_blank_allowed: true };
 
 impl Bounds {
     /// Whether the column would take this text; if not, why, as the end of a sentence.

@@ -55,6 +55,14 @@ pub(super) fn wrapped(product: &Bytes, explanation: &Explanation) -> Vec<u8> {
     body
 }
 
+/// A JSON object with one member more: how it came about.
+pub(super) fn explained(object: &Bytes, explanation: &Explanation) -> Bytes {
+    let mut body = object.strip_suffix(b"}").unwrap_or(object).to_vec();
+    push(&mut body, b",\"explanation\":", explanation);
+    body.push(b'}');
+    body.into()
+}
+
 /// How an answer came about, as JSON.
 pub(super) fn raw(explanation: &Explanation) -> Box<RawValue> {
     to_raw_value(explanation).unwrap_or_else(|_| RawValue::NULL.to_owned())

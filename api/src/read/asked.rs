@@ -65,6 +65,22 @@ fn limit(text: &str) -> Result<u16, &'static str> {
     limit.ok_or("limit is not a whole number from 1 to 100.")
 }
 
+/// The first page of the newest: what `/products` answers with where nothing else is asked for, and the same entry of the cache.
+pub struct AskedLatest {
+    pub list: List,
+    pub asked: Asked,
+}
+
+impl<S: Sync> FromRequestParts<S> for AskedLatest {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let asked = Asked::from_request_parts(parts, state).await?;
+        let list = List::new(Sort::Newest, LIMIT).ok_or_else(|| Problem::failure("a list of the newest is none"))?;
+        Ok(Self { list, asked })
+    }
+}
+
 /// Several products.
 pub struct AskedBatch {
     /// Each once, in the order that they were first named.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Services {
-    pub(super) async fn load_product(&self, id: Uuid) -> Result<Loaded<Option<Bytes>>, DatabaseError> {
+    pub async fn load_product(&self, id: Uuid) -> Result<Loaded<Option<Bytes>>, DatabaseError> {
         let read = self.postgres.heard(self.reads.product(id).await)?;
         Ok(read.map(|product| product.map(|product| product.body)))
     }
@@ -25,6 +25,13 @@ impl Services {
         Ok(read.map(|products| products.into_iter().map(|product| product.map(|product| product.body)).collect()))
     }
 
+    /// As the JSON that callers get.
+    pub(super) async fn load_categories(&self) -> Result<Loaded<Option<Bytes>>, DatabaseError> {
+        let read = self.postgres.heard(self.reads.categories().await)?;
+        let body = serde_json::to_vec(&read.value).map_err(|error| DatabaseError::Unexpected(error.into()))?;
+        Ok(read.map(|_| Some(body.into())))
+    }
+
     pub(super) async fn load_page(&self, list: &List) -> Result<Loaded<Option<CachedPage>>, DatabaseError> {
         let read = self.postgres.heard(self.reads.page(list).await)?;
         Ok(read.map(|page| Some(CachedPage(page))))
@@ -32,7 +39,7 @@ impl Services {
 }
 
 /// What a caller is told of a read that has no answer.
-pub(super) fn unread(error: CacheError<DatabaseError>) -> Problem {
+pub fn unread(error: CacheError<DatabaseError>) -> Problem {
     match error {
         CacheError::Load(error) => match error.kind() {
             Kind::Transient => Problem::passing(Subject::Unavailable, "It is not in the cache.", &error),

@@ -8,18 +8,18 @@ use stage::{Fault, Login, Process, Stage, until};
 
 use crate::support::{Answer, Api, launch};
 
-const HIT: &str = "Freshline; hit; detail=redis";
+pub const HIT: &str = "Freshline; hit; detail=redis";
 
 /// Two replicas, and a cache that is kept true.
-struct Town {
-    one: Api,
-    other: Api,
-    invalidator: Process,
-    stage: Stage,
+pub struct Town {
+    pub one: Api,
+    pub other: Api,
+    pub invalidator: Process,
+    pub stage: Stage,
 }
 
 impl Town {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let stage = Stage::new().await;
         let launch = stage.launch("freshline-invalidator", Login::Invalidator).variables([
             ("FRESHLINE_SLOT", stage.name()),
@@ -32,7 +32,7 @@ impl Town {
     }
 
     /// A product that is cached, and its path.
-    async fn cached(&self, sku: &str) -> (Value, String) {
+    pub async fn cached(&self, sku: &str) -> (Value, String) {
         let product = self.one.made(sku, "10").await;
         let path = format!("/products/{}", product["id"].as_str().expect("an id"));
         self.hit(&path).await;
@@ -40,12 +40,12 @@ impl Town {
     }
 
     /// Waits until a read is a hit, and answers with it.
-    async fn hit(&self, path: &str) -> Answer {
+    pub async fn hit(&self, path: &str) -> Answer {
         hit(&self.one, path).await
     }
 }
 
-async fn hit(api: &Api, path: &str) -> Answer {
+pub async fn hit(api: &Api, path: &str) -> Answer {
     until("a hit", async || {
         let answer = api.get(path).await;
         let status = answer.header("cache-status").to_owned();

@@ -3,8 +3,12 @@
 mod bad_input;
 mod cached;
 mod degraded;
+mod documents;
 mod ending;
+mod health;
 mod http;
+mod latest;
+mod manage;
 mod products;
 mod protocol;
 mod secrets;

@@ -152,6 +152,17 @@ async fn nothing_stale_is_served_whatever_breaks(source: Source) {
     assert!(hits * 5 > reads, "a race that hardly hits shows little: {hits} hits of {reads} reads");
 }
 
+#[tokio::test]
+async fn clearing_under_load_serves_nothing_stale_and_the_cache_is_open_again_within_a_second() {
+    let plan = Plan { faults: &[Fault::Clear], lasts: Duration::from_secs(8), ends_when_broken: false };
+    let (town, mut random) = (Town::own_without(Source::Postgres, &[]).await, Random::new(stage::seed()));
+    let race = Race::new(&town).await;
+    let broken = race.run(&plan, &mut random).await;
+    assert!(broken.is_empty(), "{broken:#?}");
+    let (reads, hits) = (race.tally.reads(), race.tally.hits.load(Relaxed));
+    assert!(hits * 5 > reads, "a race that hardly hits shows little: {hits} hits of {reads} reads");
+}
+
 /// Whether a race breaks a promise once this rule is cut.
 async fn breaks_without(rule: &str) -> bool {
     let plan = Plan { faults: &[Fault::Hold, Fault::Evict], lasts: Duration::from_secs(10), ends_when_broken: true };

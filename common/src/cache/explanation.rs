@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{FillOutcome, Found, Origin, ReadProof, lookup::Ask};
 use crate::coherence::{CacheKey, Control, Entry, Grounds, Proof, ProvenBy, Reading, Refusal, Stripe, Tag, TagReading};
 
 /// How an answer came about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Explanation {
     /// What was read.
     pub key: String,
@@ -45,7 +46,7 @@ pub struct Explanation {
 }
 
 /// The Redis process that was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ExplainedRedis {
     /// Its run id.
     pub run: String,
@@ -54,7 +55,7 @@ pub struct ExplainedRedis {
 }
 
 /// The control record of a stripe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ExplainedControl {
     /// The number of the stripe.
     pub stripe: u16,
@@ -71,7 +72,7 @@ pub struct ExplainedControl {
 }
 
 /// An entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ExplainedEntry {
     /// Its identity.
     pub id: String,
@@ -90,7 +91,7 @@ pub struct ExplainedEntry {
 }
 
 /// A tag that a value depends on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ExplainedTag {
     /// Its name.
     pub name: String,
@@ -107,7 +108,7 @@ pub struct ExplainedTag {
 }
 
 /// A reading of Postgres.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ExplainedLoad {
     /// The snapshot that it was made under.
     pub snapshot: String,
@@ -116,7 +117,7 @@ pub struct ExplainedLoad {
 }
 
 /// One thing that was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Step {
     /// What.
     pub name: &'static str,

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     coherence::{
-        CacheKey, Control, ETag, Entry, EntryId, Garbled, Grounds, LinkError, ProvenBy, Reading, RedisTime, Refusal, Run, Stripe, Tag,
-        TagReading, TagVersion,
+        CacheKey, Control, ETag, Entry, EntryId, Garbled, Grounds, LinkError, ProvenBy, Reading, RedisTime, Refusal, Run, Stripe,
+        Tag, TagReading, TagVersion,
     },
     telemetry::trace::{Span, SpanKind},
 };

@@ -38,8 +38,24 @@ pub fn page_tag(list: &List) -> Tag {
     Tag::new(name)
 }
 
-/// The tags of the value under a key: one for a page, none for a product.
+/// The key of the list of categories.
+pub fn categories() -> CacheKey {
+    CacheKey::new(CATEGORIES)
+}
+
+/// What decides which categories there are.
+pub fn categories_tag() -> Tag {
+    Tag::new(CATEGORIES)
+}
+
+/// Both names of the list of categories: no product's id is written so.
+const CATEGORIES: &str = "products:categories";
+
+/// The tags of the value under a key: one for a page or the categories, none for a product.
 pub fn tags_of(key: &CacheKey) -> Vec<Tag> {
+    if key.as_str() == CATEGORIES {
+        return vec![categories_tag()];
+    }
     page_named(key.as_str()).as_ref().map(page_tag).into_iter().collect()
 }
 
@@ -80,6 +96,12 @@ mod tests {
     fn a_page_depends_on_the_tag_of_its_order_and_category(#[case] sort: Sort, #[case] category: Option<&str>, #[case] tag: &str) {
         assert_eq!(page_tag(&list(sort, category)).as_str(), tag);
         assert_eq!(tags_of(&page(&list(sort, category))), [Tag::new(tag)]);
+    }
+
+    #[test]
+    fn a_product_depends_on_no_tag_and_the_categories_on_theirs() {
+        assert_eq!(tags_of(&product(Uuid::nil())), []);
+        assert_eq!(tags_of(&categories()), [categories_tag()]);
     }
 
     #[test]

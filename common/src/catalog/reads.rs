@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::categories::{Categories, category_rows};
 use super::cursor::Cursor;
 use super::error::DatabaseError;
 use super::list::{List, Page};
@@ -108,6 +109,15 @@ impl Reads {
         let next =
             last.map(|(id, key)| Cursor::of_row(list.sort(), *id, key).ok_or_else(|| unexpected("a row that no cursor can name")));
         Ok(Loaded { value: Page { next: next.transpose()?, ids: rows.into_iter().map(|(id, _)| id).collect() }, proof })
+    }
+
+    /// The categories that products are in.
+    ///
+    /// # Errors
+    /// If Postgres does not answer, or not in time.
+    pub async fn categories(&self) -> Result<Loaded<Categories>, DatabaseError> {
+        let (rows, proof) = self.proven(category_rows(&self.pool)).await?;
+        Ok(Loaded { value: Categories::of(rows.into_iter().flatten().collect()), proof })
     }
 
     /// Awaits a statement's rows and takes their common proof off them.

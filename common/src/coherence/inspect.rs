@@ -1,10 +1,14 @@
-//! What lies in Redis beside an entry, for those who explain it: the fences of a dependency, the lease of a key. Reads, and changes
-//! nothing. The layouts are those of `scripts/lib.lua`.
+//! What lies in Redis beside an entry, for those who explain it: where the stripes stand, the fences of a dependency, the lease of a
+//! key. Reads, and changes nothing. The layouts are those of `scripts/lib.lua`.
 
 use std::time::Duration;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::{
     bytes::{Fields, unpack_snapshot, unpack_xids},
+    control::Control,
     identity::{Generation, LeaseToken},
     key::{CacheKey, Dependency, Stripe, Stripes},
     link::{Link, LinkError},
@@ -12,6 +16,75 @@ use super::{
     snapshot::Snapshot,
     xid::{Lsn, Xid},
 };
+
+/// The control record of each stripe; none where it is closed.
+///
+/// # Errors
+/// Any [`LinkError`].
+pub async fn controls(link: &Link, stripes: &Stripes) -> Result<Vec<Option<Control>>, LinkError> {
+    let mut command = redis::cmd("MGET");
+    command.arg(stripes.all().map(|stripe| stripes.ctl(stripe)).collect::<Vec<_>>());
+    let records: Vec<Option<Vec<u8>>> = link.call(&command).await?;
+    Ok(records.into_iter().map(|record| record.as_deref().and_then(Control::decode)).collect())
+}
+
+/// Where the cache stands: all stripes together, the worst of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Standing {
+    /// How many stripes there are.
+    pub stripes: usize,
+    /// How many of them serve.
+    pub open: usize,
+    /// The generation of the first one.
+    pub generation: Option<String>,
+    /// The history of Postgres that it follows.
+    pub history: Option<String>,
+    /// Every change up to here is applied; none while a stripe is closed.
+    pub position: Option<String>,
+    /// Nothing visible longer ago than this is missing, in µs; none while that cannot be said.
+    pub freshness_us: Option<u64>,
+    /// Dependencies with transactions that are applied and not yet known to be visible.
+    pub fenced: u64,
+    /// The position as a number.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub position_at: Option<Lsn>,
+}
+
+impl Standing {
+    /// Where it stands now.
+    ///
+    /// # Errors
+    /// Any [`LinkError`].
+    pub async fn read(link: &Link, stripes: &Stripes) -> Result<Self, LinkError> {
+        let controls = controls(link, stripes).await?;
+        let mut fenced = 0;
+        for stripe in stripes.all() {
+            fenced += Fences::count(link, stripes, stripe).await?;
+        }
+        let now = link.now();
+        let open: Vec<&Control> = controls.iter().flatten().filter(|control| control.run == link.run()).collect();
+        let is_whole = open.len() == controls.len();
+        let position_at = open.iter().map(|control| control.position).min().filter(|_| is_whole);
+        let at = open.iter().map(|control| control.at).min().filter(|at| is_whole && at.as_micros() > 0);
+        let first = open.first();
+        Ok(Self {
+            stripes: controls.len(),
+            open: open.len(),
+            generation: first.map(|control| control.generation.to_string()),
+            history: first.map(|control| control.source.to_string()),
+            position: position_at.map(|position| position.to_string()),
+            freshness_us: at.map(|at| u64::try_from(at.age_at(now).as_micros()).unwrap_or(u64::MAX)),
+            fenced,
+            position_at,
+        })
+    }
+
+    /// Whether every stripe serves.
+    pub fn is_open(&self) -> bool {
+        self.open == self.stripes
+    }
+}
 
 /// What a stripe has published, and what is fenced for one dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]

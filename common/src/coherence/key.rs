@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The longest name that is kept as it is, in bytes; a longer one ends in a digest of itself.
-const NAME_LEN_MAX: usize = 512;
+pub const NAME_LEN_MAX: usize = 512;
 
 /// The name of a cached value, such as `products:42`. It is the dependency of the row that it shows.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

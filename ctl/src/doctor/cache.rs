@@ -2,7 +2,7 @@
 
 use freshline::{
     broker::SourceConfig,
-    coherence::{Control, Link},
+    coherence::{Control, Link, controls},
     registry::{self, Process, Role},
 };
 
@@ -11,7 +11,6 @@ use crate::{
     broker::kafka::ROUTED,
     paint,
     servers::{Servers, Trouble},
-    status::controls,
 };
 
 /// Looks at what lies in Redis.
@@ -20,7 +19,7 @@ use crate::{
 /// Where Redis cannot be asked.
 pub async fn look(servers: &Servers) -> Result<Vec<Finding>, Trouble> {
     let link = servers.redis().await?;
-    let controls = controls(servers, &link).await?;
+    let controls = controls(&link, servers.stripes()).await.map_err(|source| servers.no_redis(source))?;
     let processes = registry::processes(&link, servers.stripes()).await.map_err(|source| servers.no_redis(source))?;
     let mut findings = vec![open(&controls, &link, &processes)];
     let open: Vec<&Control> = controls.iter().flatten().filter(|control| control.run == link.run()).collect();

@@ -1,7 +1,7 @@
 //! Redis: whether it is one that the protocol can use, and has room.
 
 use freshline::{
-    coherence::LinkError,
+    coherence::Info,
     fault::{Classified, Kind},
 };
 
@@ -28,17 +28,11 @@ pub async fn look(servers: &Servers) -> Result<Vec<Finding>, Trouble> {
         }
         Err(trouble) => return Err(trouble),
     };
-    // Without the sections' names: several at once came with 7.0, and some proxies know one only.
-    let info: Result<String, LinkError> = link.call(&redis::cmd("INFO")).await;
-    let info = info.map_err(|source| servers.no_redis(source))?;
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let number = |name: &str| field(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    let name = field("valkey_version").map_or("Redis", |_| "Valkey");
-    let version = field("valkey_version").or(field("redis_version")).unwrap_or("of unknown version");
+    let info = Info::read(&link).await.map_err(|source| servers.no_redis(source))?;
     Ok(vec![
-        server(&format!("{name} {version}"), field("role").unwrap_or("master")),
-        eviction(field("maxmemory_policy").unwrap_or("unknown")),
-        memory(number("used_memory"), number("maxmemory")),
+        server(&format!("{} {}", info.server(), info.version()), info.text("role").unwrap_or("master")),
+        eviction(info.text("maxmemory_policy").unwrap_or("unknown")),
+        memory(info.number("used_memory"), info.number("maxmemory")),
     ])
 }
 

@@ -1,54 +1,15 @@
-//! An explained key as people read it, and the verdict in words.
+//! An explained key as people read it.
 
 use freshline::{
     cache::Explanation,
-    coherence::{Link, RedisTime},
+    coherence::RedisTime,
+    explain::{Explained, ExplainedFences, ExplainedLease, Row},
 };
 
-use super::{Explained, ExplainedFences, ExplainedLease, now_us, row::Row};
 use crate::{
     paint::{self, Paint},
     watch::time_of_day,
 };
-
-/// Whether a reader would be served, and why; else what stands in the way of a fill.
-pub fn verdict(look: &Explanation, fences: Option<&ExplainedFences>, lease: Option<&ExplainedLease>, link: &Link) -> String {
-    let age = paint::micros(look.age_us);
-    match look.rule {
-        "stream" => return format!("served: nothing visible longer than {age} ago is missing from it"),
-        "read-time" => return format!("served: it was read {age} ago"),
-        _ => {}
-    }
-    let why = match look.rule {
-        "closed" => "the stripe is closed: the invalidator has not opened it".to_owned(),
-        "other-run" => "the stripe was opened in another Redis process".to_owned(),
-        "missing" => "nothing is cached under the key".to_owned(),
-        "garbled" => "what lies under the key is not an entry of this version".to_owned(),
-        "other-generation" => "the entry is of an earlier generation".to_owned(),
-        "tag-changed" => "a tag that it depends on has changed, or was not named (--tag)".to_owned(),
-        "unproven" => unproven(look, link),
-        other => other.to_owned(),
-    };
-    let fill = match (lease, fences) {
-        (Some(lease), _) => format!("somebody holds the lease, for {} ms more at most", lease.left_ms),
-        (None, Some(ExplainedFences { own, wildcard, .. })) if !own.is_empty() || !wildcard.is_empty() => {
-            let xids: Vec<String> = own.iter().chain(wildcard).map(u64::to_string).collect();
-            format!("a fill has to see transaction {}, which is not known to be visible", xids.join(", "))
-        }
-        (None, Some(_)) => "the next reader fills it".to_owned(),
-        (None, None) => "nobody can fill it until then".to_owned(),
-    };
-    format!("not served: {why}; {fill}")
-}
-
-fn unproven(look: &Explanation, link: &Link) -> String {
-    let bound = paint::micros(look.max_staleness_us);
-    let age = look.control.as_ref().filter(|control| control.at_us > 0).map(|control| now_us(link).saturating_sub(control.at_us));
-    match age {
-        Some(age) => format!("the stream was last proven {} ago, and the bound is {bound}", paint::micros(age)),
-        None => format!("the stream proves nothing yet, and the entry is older than the bound of {bound}"),
-    }
-}
 
 /// All of it.
 pub fn text(explained: &Explained) -> String {

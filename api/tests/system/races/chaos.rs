@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use reqwest::{Method, StatusCode};
 use stage::{Random, until};
 
 use super::{Plan, Race};
+use crate::support::Answer;
 
 /// How many reads there are between two faults at least, and during one.
 const READS_MIN: usize = 30;
@@ -21,6 +23,8 @@ pub enum Fault {
     EvictValues,
     /// The control record goes, or the fences.
     Close,
+    /// Somebody clears the cache, over HTTP.
+    Clear,
     /// FLUSHALL.
     Flush,
     /// The invalidator is killed with -9, and started again after some reads.
@@ -64,8 +68,21 @@ impl Race<'_> {
                 feed.start_writer().await.expect("started again");
             }
             Fault::Hold => self.hold(random).await,
+            Fault::Clear => self.clear(random).await,
             fault => self.remove_keys(fault, random).await,
         }
+    }
+
+    /// Nothing is in the way of opening again, and so it takes less than a second.
+    async fn clear(&self, random: &mut Random) {
+        let api = &self.town.replicas[random.below(self.town.replicas.len())];
+        let method = if random.below(2) == 0 { Method::POST } else { Method::DELETE };
+        let before = self.town.control().await.expect("Redis answers").expect("the cache is open");
+        let cleared = Answer::of(api.request(method, "/cache/clear")).await;
+        assert_eq!(cleared.status, StatusCode::OK, "{cleared:?}");
+        let told = cleared.json();
+        assert!(told["took_ms"].as_u64().is_some_and(|took| took < 1000), "{told}");
+        assert_ne!(told["generation"], before.generation.to_string(), "{told}");
     }
 
     async fn hold(&self, random: &mut Random) {

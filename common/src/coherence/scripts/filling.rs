@@ -186,6 +186,31 @@ impl Scripts<'_> {
         outcomes.filter(|outcomes| outcomes.len() == fillings.len()).ok_or_else(nonsense)
     }
 
+    /// Gives tags other versions, those of them that are there: whatever depends on one is read anew. As a change of them would, but
+    /// without a fence, for nothing has changed.
+    ///
+    /// # Errors
+    /// Any [`LinkError`].
+    pub async fn renew(&self, tags: &[&Tag]) -> Result<(), LinkError> {
+        let renewed: Vec<_> = tags.iter().map(|tag| self.touch(&[(tag, TagVersion::random())])).collect();
+        self.send(&renewed).await
+    }
+
+    /// Closes every stripe by removing its control record, which is safe at any time; answers with how many were open. It is for the
+    /// invalidator to open them again, under a new generation.
+    ///
+    /// # Errors
+    /// Any [`LinkError`]: then some may have been closed.
+    pub async fn close_all(&self) -> Result<u64, LinkError> {
+        let mut closed = 0;
+        for stripe in self.stripes.all() {
+            let mut remove = redis::cmd("DEL");
+            remove.arg(self.stripes.ctl(stripe));
+            closed += self.link.call::<u64>(&remove).await?;
+        }
+        Ok(closed)
+    }
+
     /// Gives up leases of one stripe that will not be used, so that others need not wait until they run out: a fill with an empty
     /// entry, which is of no generation.
     ///

@@ -19,7 +19,7 @@ fn with(line: &str) -> String {
 fn the_rules_of_the_catalogue_can_be_used() {
     let rules = Rules::parse(include_str!("../../catalog/rules.toml")).expect("our own rules");
     assert_eq!(rules.tables().map(ToString::to_string).collect::<Vec<_>>(), ["public.products"]);
-    assert_eq!((rules.tables[0].action, rules.tables[0].tags.len()), (Action::Refresh, 6));
+    assert_eq!((rules.tables[0].action, rules.tables[0].tags.len()), (Action::Refresh, 7));
 }
 
 #[test]

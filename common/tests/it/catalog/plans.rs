@@ -84,13 +84,14 @@ async fn statements_that_feed_the_cache_use_their_index() {
     freshline::catalog::generate(&mut connection, 20_000, 1, |_| {}).await.expect("a large table");
     let middle = stage.value("select id from products order by id offset 10000 limit 1").await;
     let feeding: Vec<_> = statements().into_iter().filter(|(statement, _)| statement.contains("pg_current_snapshot()")).collect();
-    assert_eq!(feeding.len(), 10, "one, many, and four orders with and without a category");
+    assert_eq!(feeding.len(), 11, "one, many, the categories, and four orders with and without a category");
     for (statement, types) in feeding {
         // One with many products, one with none. For that one an index without the category would be walked to its end; of those with
         // it any will do.
         for (category, any) in [("audio", false), ("none such", true)] {
             let (index, values) = case(&statement, &types, category, middle);
-            let index = (!any).then_some(index);
+            // The categories are walked along by whichever index begins with them.
+            let index = (!any && !statement.starts_with("with recursive")).then_some(index);
             for mode in ["force_custom_plan", "force_generic_plan"] {
                 let plan = plan(&mut connection, mode, &statement, &values).await;
                 check(&plan, index).unwrap_or_else(|wrong| panic!("{mode}, {category}: {wrong}:\n{statement}\n{plan:#}"));

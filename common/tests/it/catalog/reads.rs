@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use freshline::catalog::{Cursor, List, Page, Reads, Sort, read_pool};
+use freshline::catalog::{CATEGORIES_MAX, Cursor, List, Page, Reads, Sort, read_pool};
 use freshline::fault::{Classified, Kind};
 use serde_json::{Value, json};
 use stage::servers::Shutdown;
@@ -59,6 +59,31 @@ async fn many_products_come_in_the_order_they_were_asked_for() {
     assert!(none.proof.source.is_some(), "a read of nothing has a proof as well");
     let one = reads.product(there[2]).await.expect("a read").value;
     assert_eq!(reads.products(&there).await.expect("a read").value[2], one, "one and many are served alike");
+}
+
+#[tokio::test]
+async fn the_categories_are_those_of_plain_sql_up_to_their_bound() {
+    let stage = Stage::new().await;
+    let reads = reads(&stage);
+    let none = reads.categories().await.expect("a read");
+    assert!(none.value.categories.is_empty() && none.proof.source.is_some(), "a read of nothing has a proof as well");
+    let insert = |from: usize, to: usize| {
+        format!(
+            "insert into products (sku, name, category, price)
+             select 'S' || n || '-' || m, 'n', case n when 1 then 'Zoë''s' else 'c ' || n end, 1
+             from generate_series({from}, {to}) n, generate_series(1, 2) m"
+        )
+    };
+    stage.sql(&insert(1, CATEGORIES_MAX)).await;
+    let all: Vec<String> = sqlx::query_scalar("select distinct category from products order by category")
+        .fetch_all(stage.pool())
+        .await
+        .expect("names");
+    let read = reads.categories().await.expect("a read").value;
+    assert_eq!((read.categories, read.more), (all.clone(), false));
+    stage.sql(&insert(CATEGORIES_MAX + 1, CATEGORIES_MAX + 1)).await;
+    let read = reads.categories().await.expect("a read").value;
+    assert_eq!((read.categories.len(), read.more), (CATEGORIES_MAX, true));
 }
 
 /// The snapshot has to be that of the rows: a transaction is in it exactly if its row is.

@@ -105,19 +105,23 @@ async fn a_change_touches_the_pages_that_it_can_change_and_no_others() {
     let pages = |sorts: &[Sort], categories: &[Option<&str>]| -> BTreeSet<String> {
         sorts.iter().flat_map(|sort| categories.iter().map(|category| page(*sort, *category))).collect()
     };
+    let and_categories = |mut pages: BTreeSet<String>| {
+        pages.insert(keys::categories_tag().as_str().to_owned());
+        pages
+    };
     let (a, b) = (Some("a:1"), Some("b%"));
     let id = "0194214e-cd00-7000-8000-000000000001";
     let cases = [
         (
             format!("insert into products (id, sku, name, category, price) values ('{id}', 'A', 'a', 'a:1', 1)"),
-            pages(&Sort::ALL, &[None, a]),
+            and_categories(pages(&Sort::ALL, &[None, a])),
         ),
         ("update products set stock_quantity = 7, description = 'x'".into(), pages(&[], &[])),
         ("update products set price = 2".into(), pages(&[Sort::Price], &[None, a])),
         ("update products set name = 'b'".into(), pages(&[Sort::Name], &[None, a])),
-        ("update products set category = 'b%'".into(), pages(&Sort::ALL, &[a, b])),
+        ("update products set category = 'b%'".into(), and_categories(pages(&Sort::ALL, &[a, b]))),
         ("update products set id = '0194214e-cd00-7000-8000-000000000002'".into(), pages(&Sort::ALL, &[None, b])),
-        ("delete from products".into(), pages(&Sort::ALL, &[None, b])),
+        ("delete from products".into(), and_categories(pages(&Sort::ALL, &[None, b]))),
     ];
     for (sql, touched) in cases {
         assert_eq!(changes.tags(&sql).await, touched, "{sql}");

@@ -1,27 +1,30 @@
 //! The row that a key is of, as Postgres holds it now, and whether the entry holds the same.
 
-use freshline::{
-    cache::ExplainedEntry,
-    change::Datum,
-    coherence::ETag,
-    row_json::RowEncoder,
-    rules::{Action, LiveColumn, LiveSchema, LiveTable, NamedRow},
-};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, PgConnection};
+use utoipa::ToSchema;
 
-use crate::servers::{Servers, Trouble};
+use crate::{
+    cache::ExplainedEntry,
+    change::Datum,
+    coherence::ETag,
+    fault::{Classified, Kind},
+    row_json::RowEncoder,
+    rules::{Action, LiveColumn, LiveSchema, LiveTable, NamedRow, Rules, SchemaUnread},
+};
 
 /// What Postgres holds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Row {
+    /// The table that it is of.
     pub table: String,
     /// What a statement that begins now sees.
     pub snapshot: String,
     /// Whether there is such a row.
     pub is_there: bool,
     /// Its value, as the rules make it.
+    #[schema(value_type = Option<Object>)]
     pub value: Option<Box<RawValue>>,
     /// The validator that its value would have.
     pub etag: Option<String>,
@@ -29,33 +32,68 @@ pub struct Row {
     pub agrees: Option<bool>,
 }
 
-/// Reads the row that a key is of; `None` where no rule makes such a key.
-///
-/// # Errors
-/// Where Postgres cannot be asked.
-pub async fn read(servers: &Servers, key: &str, entry: Option<&ExplainedEntry>) -> Result<Option<Row>, Trouble> {
-    let Some(named) = servers.rules.row_named(key) else { return Ok(None) };
-    let mut connection = servers.postgres().await?;
-    let schema = LiveSchema::read(&mut connection, &servers.config.publication, &servers.rules).await.map_err(Trouble::Schema)?;
-    let Some(table) = schema.tables.iter().find(|table| table.name == *named.table) else { return Ok(None) };
-    let columns = value_columns(&named, table);
-    let found = servers.asked(select(&mut connection, &named, table, &columns)).await?;
-    let row = found.values.map(|values| Bytes::of(&columns, &values));
-    let etag = row.as_ref().and_then(|row| row.etag);
-    let is_comparable = named.action == Action::Refresh;
-    let agrees = entry.filter(|_| is_comparable).map(|entry| match (&row, entry.body_len) {
-        (Some(_), Some(_)) => etag.is_some_and(|etag| etag.to_string() == entry.etag),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    });
-    Ok(Some(Row {
-        table: named.table.to_string(),
-        snapshot: found.snapshot,
-        is_there: row.is_some(),
-        etag: etag.map(|etag| etag.to_string()),
-        value: row.and_then(|row| row.json),
-        agrees,
-    }))
+/// Why a row could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RowUnread {
+    /// The tables of the rules could not be looked at.
+    #[error("the tables of the rules cannot be looked at")]
+    Schema(#[source] SchemaUnread),
+    /// Postgres refused, or went away.
+    #[error("the row cannot be read")]
+    Sql(#[from] sqlx::Error),
+}
+
+impl Classified for RowUnread {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Schema(source) => source.kind(),
+            Self::Sql(_) => Kind::Transient,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Schema(source) => source.remedy(),
+            Self::Sql(_) => None,
+        }
+    }
+}
+
+impl Row {
+    /// Reads the row that a key is of, on a session that prints values as the stream does; `None` where no rule makes such a key.
+    /// Has no deadline of its own.
+    ///
+    /// # Errors
+    /// Where Postgres cannot be asked.
+    pub async fn read(
+        connection: &mut PgConnection,
+        rules: &Rules,
+        publication: &str,
+        key: &str,
+        entry: Option<&ExplainedEntry>,
+    ) -> Result<Option<Self>, RowUnread> {
+        let Some(named) = rules.row_named(key) else { return Ok(None) };
+        let schema = LiveSchema::read(connection, publication, rules).await.map_err(RowUnread::Schema)?;
+        let Some(table) = schema.tables.iter().find(|table| table.name == *named.table) else { return Ok(None) };
+        let columns = value_columns(&named, table);
+        let found = select(connection, &named, table, &columns).await?;
+        let row = found.values.map(|values| Bytes::of(&columns, &values));
+        let etag = row.as_ref().and_then(|row| row.etag);
+        let is_comparable = named.action == Action::Refresh;
+        let agrees = entry.filter(|_| is_comparable).map(|entry| match (&row, entry.body_len) {
+            (Some(_), Some(_)) => etag.is_some_and(|etag| etag.to_string() == entry.etag),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        });
+        Ok(Some(Self {
+            table: named.table.to_string(),
+            snapshot: found.snapshot,
+            is_there: row.is_some(),
+            etag: etag.map(|etag| etag.to_string()),
+            value: row.and_then(|row| row.json),
+            agrees,
+        }))
+    }
 }
 
 /// The columns of the value, as the table has them now.
