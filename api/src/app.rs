@@ -5,11 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use freshline::{
     admin::{self, Readiness},
+    breaker::Breaker,
     cache::Cache,
     catalog::{Reads, SessionOptions, Writes, read_pool, write_pool},
     coherence::Links,
+    fault::in_full,
     registry::{Process, Registration, Role},
-    server::serve,
+    server::{Tls, serve},
     shutdown::Tasks,
     telemetry::Metrics,
 };
@@ -44,7 +46,7 @@ pub struct Services {
 
 /// Binds the port, and starts every task; the set owns them. Neither Redis nor Postgres has to be there: both are connected when they are.
 pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
-    let Config { shared, address, limits, body, database, redis_deadline, cache, http: Http { caching, cors } } = config;
+    let Config { shared, address, limits, tls, body, database, redis_deadline, cache, http: Http { caching, cors } } = config;
     let metrics = Metrics::install()?;
     let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
     let (links, keeper) = Links::new(redis, redis_deadline);
@@ -53,10 +55,21 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let reads = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
     let writes = write_pool(connect, &database.sessions(database.write_sessions_max));
     let pools = [("read", reads.clone()), ("write", writes.clone())];
-    let (reads, writes) = (Reads::new(reads, database.deadline()), Writes::new(writes, database.deadline()));
+    let reads = Reads::new(reads, database.deadline()).behind(Breaker::new("postgres-reads"));
+    let writes = Writes::new(writes, database.deadline()).behind(Breaker::new("postgres-writes"));
 
     let (readiness, postgres) = (Readiness::new(), Postgres::default());
     let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
+    let tls = match &tls {
+        Some((certificate, key)) => {
+            let tls = Tls::read(certificate, key).map_err(|fault| in_full(&fault));
+            Some(
+                tls.map_err(anyhow::Error::msg)
+                    .context("FRESHLINE_API_CERTIFICATE_FILE or FRESHLINE_API_KEY_FILE cannot be used")?,
+            )
+        }
+        None => None,
+    };
     let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
     let own_address = listener.local_addr()?.to_string();
     info!("listening on {own_address}");
@@ -79,7 +92,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
     tasks.spawn_sure("the server", async move {
         let _served = served.drop_guard();
-        serve(listener, front, limits, stop).await;
+        serve(listener, tls, front, limits, stop).await;
     });
     Ok(tasks)
 }

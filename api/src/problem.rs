@@ -26,7 +26,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// When a caller may come again after Postgres was away, or had too much to do.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = freshline::breaker::PAUSE;
 
 /// How much of a wrong value is shown, in characters.
 const VALUE_LEN_MAX: usize = 60;

@@ -23,7 +23,7 @@ pub use identity::{EntryId, Generation, LeaseToken, Run, Source, SourceSyntax, T
 pub use inspect::{Fences, HeldLease};
 pub use key::{CacheKey, Dependency, Stripe, Stripes, Tag, pull_value, push_value};
 pub use link::{Link, LinkError};
-pub use links::{LinkKeeper, Links};
+pub use links::{LinkKeeper, Links, Outage};
 pub use scripts::{
     Applied, Closed, Fill, Filling, Lease, LeaseGrant, Open, Opening, Progress, Scripts, TagGrant, Touched, WILDCARD_FIELD, Wanted,
 };

@@ -37,7 +37,7 @@ pub use kafka::{KAFKA_USER, Kafka, KafkaLogin, KafkaOptions, KafkaTls};
 pub use nats::{NATS_USER, Nats, NatsLogin, NatsOptions};
 pub use nginx::{NGINX_CACHE, Nginx};
 pub use password::Passwords;
-pub use postgres::{Postgres, PostgresOptions, Shutdown};
+pub use postgres::{Paused, Postgres, PostgresOptions, Shutdown};
 pub use prometheus::{Prometheus, check_with_promtool};
 pub use redis::{Redis, RedisOptions};
 pub use user::ServerUser;

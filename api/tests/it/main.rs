@@ -7,4 +7,6 @@ mod ending;
 mod http;
 mod products;
 mod protocol;
+mod secrets;
 mod support;
+mod tls;

@@ -2,9 +2,11 @@
 
 mod degraded;
 mod drain;
+mod faults;
 mod gap;
 mod races;
-mod random;
+mod rights;
+mod stampede;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with the other binary, which uses the rest")]
 mod support;

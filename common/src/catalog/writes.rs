@@ -7,7 +7,7 @@
 //!
 //! A write that is traced says so in its own transaction, for the invalidator: see [`trace`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::value::RawValue;
 use sqlx::Connection;
@@ -19,7 +19,9 @@ use super::error::{DatabaseError, WriteError};
 use super::price::Price;
 use super::product::{Product, Texts, texts};
 use super::refusal::{refused, without_nul};
+use crate::breaker::{Barred, Breaker};
 use crate::coherence::{ETag, Token, Xid};
+use crate::places::Places;
 use crate::telemetry::trace::{self, SpanKind};
 
 /// Writes products, on sessions of [`write_pool`](super::write_pool).
@@ -27,6 +29,10 @@ use crate::telemetry::trace::{self, SpanKind};
 pub struct Writes {
     pool: PgPool,
     deadline: Duration,
+    /// As many as there are sessions, each waited for as long as a session is: then a session that cannot be had is one that
+    /// cannot be made, and not one that others have.
+    places: Arc<Places>,
+    breaker: Option<Breaker>,
 }
 
 /// All of a product that a client chooses.
@@ -105,7 +111,19 @@ macro_rules! returning {
 impl Writes {
     /// Writes on this pool, each call within `deadline`, waiting for a session included.
     pub fn new(pool: PgPool, deadline: Duration) -> Self {
-        Self { pool, deadline }
+        let places = Places::new(pool.options().get_max_connections() as usize, pool.options().get_acquire_timeout());
+        Self { pool, deadline, places: Arc::new(places), breaker: None }
+    }
+
+    /// The same, behind a breaker: while Postgres does not answer, a call fails at once with [`DatabaseError::Barred`].
+    #[must_use]
+    pub fn behind(self, breaker: Breaker) -> Self {
+        Self { breaker: Some(breaker), ..self }
+    }
+
+    /// What stands before its calls.
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.breaker.as_ref()
     }
 
     /// Makes a product, with an id of its own.
@@ -199,6 +217,7 @@ impl Writes {
         still: Option<(Uuid, &[ETag])>,
         statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<Vec<WrittenRow>>,
     ) -> Result<Option<Written>, WriteError> {
+        let _place = self.places.take().await.ok_or(WriteError::NotBegun(DatabaseError::Overloaded))?;
         let write = async {
             let mut session = self.pool.acquire().await.map_err(|error| WriteError::NotBegun(error.into()))?;
             let rows = match still {
@@ -214,7 +233,14 @@ impl Writes {
             Ok::<_, WriteError>((session, rows))
         };
         let write = trace::step("product.write", SpanKind::Client, timeout(self.deadline, write));
-        let (mut session, rows) = write.await.map_err(|_| DatabaseError::Silent(self.deadline))??;
+        let write = async { write.await.map_err(|_| DatabaseError::Silent(self.deadline))? };
+        let (mut session, rows) = match &self.breaker {
+            Some(breaker) => {
+                let written = breaker.call(write, WriteError::is_silence).await;
+                written.map_err(|Barred| WriteError::NotBegun(DatabaseError::Barred))??
+            }
+            None => write.await?,
+        };
         let Some(written) = rows.into_iter().next() else { return Ok(None) };
         let token = timeout(self.deadline, prove(&mut session, &written.xid)).await;
         let product = written.row.product().map_err(unexpected)?.ok_or_else(|| unexpected("a write without a row"))?;

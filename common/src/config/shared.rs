@@ -11,14 +11,6 @@ use crate::{
     },
 };
 
-/// Where the primary is.
-pub const DATABASE_URL: Setting<PostgresUrl> =
-    Setting::postgres_url("DATABASE_URL", "The Postgres that holds the truth: its primary, as the role of this process.");
-
-/// Where the cache is.
-pub const REDIS_URL: Setting<RedisUrl> =
-    Setting::redis_url("REDIS_URL", "The Redis that holds the cache, as the user of this process; `rediss://` for TLS.");
-
 /// What the cache's keys begin with.
 pub const NAMESPACE: Setting<String> =
     Setting::namespace("NAMESPACE", "Keeps this cache apart from others in the same Redis. The same for every process.")
@@ -163,9 +155,14 @@ pub struct Shared {
 
 impl Shared {
     /// The settings that [`Shared::read`] reads.
-    pub const SETTINGS: [Description; 9] = [
-        DATABASE_URL.describe(),
-        REDIS_URL.describe(),
+    pub const SETTINGS: [Description; 14] = [
+        PostgresUrl::SETTINGS[0],
+        PostgresUrl::SETTINGS[1],
+        RedisUrl::SETTINGS[0],
+        RedisUrl::SETTINGS[1],
+        RedisUrl::SETTINGS[2],
+        RedisUrl::SETTINGS[3],
+        RedisUrl::SETTINGS[4],
         NAMESPACE.describe(),
         STRIPES.describe(),
         LOG.describe(),
@@ -177,7 +174,7 @@ impl Shared {
 
     /// Reads them all; `None` where one has a fault, which the reader keeps.
     pub fn read(read: &mut Reader<'_>) -> Option<Self> {
-        let (database_url, redis_url) = (read.get(&DATABASE_URL), read.get(&REDIS_URL));
+        let (database_url, redis_url) = (PostgresUrl::read(read), RedisUrl::read(read));
         let (namespace, stripes) = (read.get(&NAMESPACE), read.get(&STRIPES));
         let (collector, ratio, life) = (read.optional(&TRACES_URL), read.get(&TRACES_RATIO), Life::read(read));
         Some(Self {

@@ -38,7 +38,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    READS = Counter "freshline_reads_total" ["outcome"] "Values read through the cache: hit, or the rule that kept the first look from serving.";
+    READS = Counter "freshline_reads_total" ["outcome"] "Values read through the cache: hit, fallback, or the rule that kept the first look from serving.";
     READS_COALESCED = Counter "freshline_reads_coalesced_total" [] "Values read by one reader for others of the same process that missed them as well.";
     LEASES = Counter "freshline_leases_total" ["outcome"] "Leases asked for, by what became of them.";
     LOADS = Counter "freshline_loads_total" ["outcome"] "Readings of Postgres on behalf of the cache.";
@@ -55,6 +55,10 @@ metrics! {
     POSTGRES_UP = Gauge "freshline_postgres_up" [] "1 while Postgres answers this process, else 0.";
     POOL_SESSIONS = Gauge "freshline_pool_sessions" ["pool", "state"] "Sessions of Postgres in a pool, busy or idle.";
     POOL_SESSIONS_MAX = Gauge "freshline_pool_sessions_max" ["pool"] "Sessions of Postgres that a pool may have.";
+    BREAKER_OPEN = Gauge "freshline_breaker_open" ["dependency"] "1 while calls to a server are refused at once, because it did not answer those before; else 0.";
+    BREAKER_REFUSED = Counter "freshline_breaker_refused_total" ["dependency"] "Calls refused at once, because the server did not answer those before.";
+    FALLBACK_BYTES = Gauge "freshline_fallback_bytes" [] "Memory of the values that are kept while Redis is away.";
+    FALLBACK_VALUES = Gauge "freshline_fallback_values" [] "Values that are kept while Redis is away.";
     HTTP_REQUESTS = Counter "freshline_http_requests_total" ["method", "route", "status"] "Requests answered.";
     HTTP_REQUEST_SECONDS = Histogram "freshline_http_request_seconds" ["route"] "Time from a request's head to its answer's.";
     CHANGES_APPLIED = Counter "freshline_changes_applied_total" ["action"] "What changes touched, applied to Redis and confirmed by it: keys refreshed or invalidated, and tags.";

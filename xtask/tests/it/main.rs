@@ -2,6 +2,7 @@
 
 mod containers;
 mod fake;
+mod load;
 mod prometheus;
 mod readme;
 mod up;
