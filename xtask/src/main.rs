@@ -1,4 +1,4 @@
-//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `docs`, `prepare`, `test`, `tidy`. One verb a file; its doc line is its help.
+//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `load`, `docs`, `prepare`, `test`, `tidy`. One verb a file; its doc line is its help.
 
 mod bench;
 mod cargo;
@@ -6,6 +6,7 @@ mod checkout;
 mod docs;
 mod down;
 mod identity;
+mod load;
 mod prepare;
 mod seed;
 mod state;
@@ -35,6 +36,7 @@ enum Verb {
     Bench(bench::Bench),
     #[command(hide = true)]
     BenchReference(bench::BenchReference),
+    Load(load::Load),
     Docs(docs::Docs),
     Prepare(prepare::Prepare),
     Test(test::Test),
@@ -60,6 +62,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Seed(seed) => runtime.block_on(seed.run()),
         Verb::Bench(bench) => runtime.block_on(bench.run()),
         Verb::BenchReference(reference) => reference.run(),
+        Verb::Load(load) => runtime.block_on(load.run()),
         Verb::Docs(docs) => docs.run(),
         Verb::Prepare(prepare) => runtime.block_on(prepare.run()),
         Verb::Test(test) => test.run(),

@@ -5,7 +5,6 @@ mod drain;
 mod faults;
 mod gap;
 mod races;
-mod random;
 mod rights;
 mod stampede;
 #[path = "../it/support.rs"]

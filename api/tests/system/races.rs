@@ -17,13 +17,13 @@ use std::{
 };
 
 use futures::future::join_all;
-use stage::Source;
+use stage::{Random, Source};
 
 use self::{
     chaos::Fault,
     ledger::{Floors, Ledger},
 };
-use crate::{random::Random, town::Town};
+use crate::town::Town;
 
 /// How many rows are written and read: few, so that writers and readers meet.
 const ROWS: usize = 16;

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use stage::until;
+use stage::{Random, until};
 
 use super::{Plan, Race};
-use crate::random::Random;
 
 /// How many reads there are between two faults at least, and during one.
 const READS_MIN: usize = 30;

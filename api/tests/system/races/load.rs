@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use freshline::coherence::{Control, Token};
 use reqwest::{Method, StatusCode};
+use stage::Random;
 
 use super::Race;
 use crate::{
-    random::Random,
     support::{Answer, Api},
     town::{is_hit, items},
 };

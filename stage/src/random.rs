@@ -1,9 +1,11 @@
 //! Choices that a seed decides, so that a run that failed can be had again.
 
 /// Numbers that look random (SplitMix64): the same seed, the same numbers.
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
+    /// The numbers of this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -28,6 +30,12 @@ impl Random {
     pub fn shuffled<T: Copy>(&mut self, of: &[T]) -> Vec<T> {
         let mut left = of.to_vec();
         (0..of.len()).map(|_| left.swap_remove(self.below(left.len()))).collect()
+    }
+
+    /// A part of one: from 0, and below 1.
+    pub fn part(&mut self) -> f64 {
+        // What a double holds exactly: 53 bits.
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     fn next(&mut self) -> u64 {
