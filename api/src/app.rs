@@ -23,6 +23,7 @@ use crate::{
     config::{Body, Config, Database, Http},
     cors,
     front::Front,
+    gauges::Gauges,
     health::{Postgres, Watch},
     routes,
 };
@@ -52,8 +53,9 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let connect = shared.database_url.connect_options().application_name("freshline-api");
     // One more than there are loads: that which asks whether Postgres is there.
     let reads = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
-    let reads = Reads::new(reads, database.deadline()).behind(Breaker::new("postgres-reads"));
     let writes = write_pool(connect, &database.sessions(database.write_sessions_max));
+    let pools = [("read", reads.clone()), ("write", writes.clone())];
+    let reads = Reads::new(reads, database.deadline()).behind(Breaker::new("postgres-reads"));
     let writes = Writes::new(writes, database.deadline()).behind(Breaker::new("postgres-writes"));
 
     let (readiness, postgres) = (Readiness::new(), Postgres::default());
@@ -73,7 +75,9 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     info!("listening on {own_address}");
     let process = Process { address: Some(own_address.clone()), admin_address: Some(own_address), ..Process::this(Role::Api) };
     let registration = Registration::new(links.clone(), &shared.stripes, process);
-    let services = Services { cache: Cache::new(links, shared.stripes, cache), reads, writes, body, caching, postgres };
+    let cache = Cache::new(links, shared.stripes, cache);
+    let gauges = Gauges { cache: cache.clone(), pools };
+    let services = Services { cache, reads, writes, body, caching, postgres };
     let router = routes::router(services.into(), admin::router(metrics.clone(), readiness.clone()));
     let router = if let Some(layer) = cors::layer(&cors) { router.layer(layer) } else { router };
     let front = Front::new(router, readiness);
@@ -84,6 +88,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(served.clone()));
     tasks.spawn_sure("the connection to Redis", keeper.run(served.clone()));
     tasks.spawn_sure("the record of this process", registration.run(served.clone()));
+    tasks.spawn_sure("the gauges", gauges.run(served.clone()));
     tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
     tasks.spawn_sure("the server", async move {
         let _served = served.drop_guard();

@@ -8,7 +8,8 @@ use freshline::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// How an answer came about (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 const HIT: HeaderValue = HeaderValue::from_static("Freshline; hit; detail=redis");
 const FALLBACK: HeaderValue = HeaderValue::from_static("Freshline; hit; detail=fallback");

@@ -105,6 +105,7 @@ mod fallback;
 mod fills;
 mod flight;
 mod found;
+mod freshness;
 mod leases;
 mod loads;
 mod lookup;

@@ -23,9 +23,11 @@ const STEPS: [&[&str]; 7] = [
     &["test", "--workspace", "--locked", "--quiet"],
 ];
 
-/// What the tests have in their names that need a broker. They are left out, and that is said, where neither the machine nor its
-/// package registries have one; a test of the product itself never depends on that.
+/// What the tests have in their names that need a broker, Prometheus, or what checks containers. They are left out, and that is said,
+/// where neither the machine nor its package registries have it; a test of the product itself never depends on that.
 const WITH_BROKERS: [&str; 2] = ["nats", "kafka"];
+const WITH_PROMETHEUS: [&str; 1] = ["prometheus"];
+const WITH_CONTAINER_TOOLS: [&str; 3] = ["compose", "hadolint", "caddy"];
 
 /// Check formatting, lints and house rules, then run all tests on servers of their own
 #[derive(Debug, Clone, clap::Args)]
@@ -33,9 +35,9 @@ pub struct Test {
     /// Run generated tests with this seed, as printed by a run that failed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Fail where NATS or Kafka cannot be had, instead of leaving out the tests that need them
+    /// Fail where NATS, Kafka, Prometheus, Compose, hadolint or Caddy cannot be had, instead of leaving out the tests that need them
     #[arg(long)]
-    require_brokers: bool,
+    require_all: bool,
     /// Run only the tests whose names contain this
     #[arg(value_name = "NAME")]
     name: Option<String>,
@@ -49,29 +51,35 @@ impl Test {
         let begun = Instant::now();
         stage::servers::ensure_build_tools()?;
         stage::servers::ensure()?;
-        let brokers = stage::servers::ensure_brokers();
-        if let (Err(why), true) = (&brokers, self.require_brokers) {
-            bail!("the brokers cannot be had: {why:#}");
+        let wanted = [
+            ("NATS or Kafka", &WITH_BROKERS[..], stage::servers::ensure_brokers()),
+            ("Prometheus", &WITH_PROMETHEUS[..], stage::servers::ensure_prometheus()),
+            ("Compose, hadolint or Caddy", &WITH_CONTAINER_TOOLS[..], stage::servers::ensure_container_tools()),
+        ];
+        let missing: Vec<_> = wanted.into_iter().filter_map(|(what, tests, had)| Some((what, tests, had.err()?))).collect();
+        if let (Some((what, _, why)), true) = (missing.first(), self.require_all) {
+            bail!("{what} cannot be had: {why:#}");
         }
+        let left_out: Vec<&str> = missing.iter().flat_map(|(_, tests, _)| tests.iter().copied()).collect();
         for step in STEPS {
             let line = format!("cargo {}", step.join(" "));
             println!("== {line}");
             let step_begun = Instant::now();
-            if !self.step(step, seed, brokers.is_ok())? {
+            if !self.step(step, seed, &left_out)? {
                 println!("== FAILED after {}: {line}", seconds(step_begun.elapsed()));
                 return Ok(ExitCode::FAILURE);
             }
             println!("== {} took {}", step[0], seconds(step_begun.elapsed()));
         }
-        if let Err(why) = brokers {
-            println!("== NOT RUN: what needs NATS or Kafka, because they cannot be had here: {why:#}");
+        for (what, _, why) in missing {
+            println!("== NOT RUN: what needs {what}, because it cannot be had here: {why:#}");
         }
         println!("== all of it took {}", seconds(begun.elapsed()));
         Ok(ExitCode::SUCCESS)
     }
 
     /// Whether the step succeeded.
-    fn step(&self, step: &[&str], seed: u64, has_brokers: bool) -> Result<bool> {
+    fn step(&self, step: &[&str], seed: u64, left_out: &[&str]) -> Result<bool> {
         match step[0] {
             "xtask" if step[1] == "docs" => return Ok(Docs { check: true }.run()? == ExitCode::SUCCESS),
             "xtask" => return Ok(Tidy {}.run()? == ExitCode::SUCCESS),
@@ -86,8 +94,8 @@ impl Test {
         command.envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
         if step[0] == "test" {
             command.args(&self.name);
-            if !has_brokers {
-                command.arg("--").args(WITH_BROKERS.iter().flat_map(|name| ["--skip", name]));
+            if !left_out.is_empty() {
+                command.arg("--").args(left_out.iter().flat_map(|name| ["--skip", name]));
             }
         }
         Ok(command.status().with_context(|| format!("running cargo {}", step.join(" ")))?.success())

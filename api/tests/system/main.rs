@@ -11,3 +11,4 @@ mod stampede;
 #[allow(dead_code, reason = "shared with the other binary, which uses the rest")]
 mod support;
 mod town;
+mod traces;

@@ -12,7 +12,10 @@ use super::{
     fallback::Kept,
     leases::{Claim, Held, Page},
 };
-use crate::coherence::{CacheKey, ETag, Entry, EntryId, Fill, Filling, Proof, Scripts, Source, Stripe};
+use crate::{
+    coherence::{CacheKey, ETag, Entry, EntryId, Fill, Filling, Proof, Scripts, Source, Stripe},
+    telemetry::trace::{self, SpanKind},
+};
 
 /// What was read, with the validator of each value and what became of its fill.
 pub(super) struct Fetched<V> {
@@ -91,7 +94,8 @@ impl Shared {
             }
         }
         let source = proof.source.as_ref();
-        let (filled, ()) = join(self.fill(&fills, source), self.give_back(&unfit)).await;
+        let filling = join(self.fill(&fills, source), self.give_back(&unfit));
+        let (filled, ()) = trace::step("value.fill", SpanKind::Client, filling).await;
         for ((at, ..), outcome) in fills.iter().zip(filled) {
             outcomes[*at] = outcome;
         }

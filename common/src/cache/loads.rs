@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{CacheError, Loaded, meters::Meters};
-use crate::places::Places;
+use crate::{
+    places::Places,
+    telemetry::trace::{self, SpanKind},
+};
 
 /// The places for loads.
 pub(super) struct Loads {
@@ -25,7 +28,7 @@ impl Loads {
             return Err(CacheError::Overloaded);
         };
         let began = Instant::now();
-        let loaded = load().await;
+        let loaded = trace::step("value.load", SpanKind::Client, load()).await;
         meters.load(began.elapsed(), loaded.is_ok());
         loaded.map(|loaded| (loaded, began)).map_err(CacheError::Load)
     }

@@ -12,9 +12,12 @@ use super::{
     Explanation, Found, Origin, Shared, Value, Want,
     door::{Barred, Operation},
 };
-use crate::coherence::{
-    CacheKey, Control, ETag, Entry, EntryId, Garbled, Grounds, LinkError, ProvenBy, Reading, RedisTime, Refusal, Run, Stripe, Tag,
-    TagReading, TagVersion,
+use crate::{
+    coherence::{
+        CacheKey, Control, ETag, Entry, EntryId, Garbled, Grounds, LinkError, ProvenBy, Reading, RedisTime, Refusal, Run, Stripe,
+        Tag, TagReading, TagVersion,
+    },
+    telemetry::trace::{Span, SpanKind},
 };
 
 /// The most values that one MGET asks for, so that no reply keeps Redis from others for long.
@@ -133,7 +136,9 @@ impl Shared {
             Barred::NoLink => Refusal::Unreachable,
         })?;
         let command = self.mget(&stripes, keys, tags);
+        let looking = Span::child("cache.look", SpanKind::Client);
         let reply = link.call::<Reply>(&command).await.and_then(|reply| whole(reply, stripes.len() + keys.len() + tags.len()));
+        drop(looking);
         let reply = self.door.heard(&self.meters, Operation::Look, &stripes, reply).ok_or(Refusal::Unreachable)?;
         self.fallback.clear();
         let (run, now) = (link.run(), link.now());

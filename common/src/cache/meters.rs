@@ -7,7 +7,7 @@ use metrics::{Counter, Histogram, counter, histogram};
 use super::{FillOutcome, Origin, leases::Claim};
 use crate::{
     coherence::{LinkError, Refusal},
-    telemetry::names,
+    telemetry::{from_zero, names},
 };
 
 /// The handles. Made when the process's recorder is installed: handles from before it count nothing.
@@ -26,6 +26,11 @@ pub(super) struct Meters {
 
 impl Meters {
     pub fn new() -> Self {
+        from_zero(&[
+            (names::REDIS_FAILURES, "reason", &LinkError::WORDS),
+            (names::UNREADABLE_ENTRIES, "reason", &["format", "shape", "checksum", "body"]),
+            (names::RECONNECTS, "to", &["redis"]),
+        ]);
         Self {
             hits: counter!(names::READS, "outcome" => "hit"),
             fallbacks: counter!(names::READS, "outcome" => Origin::Fallback.as_str()),

@@ -4,6 +4,8 @@
 //! product is still what its writer has seen is two: the first locks the row and looks.
 //! When it has returned, and so
 //! is committed, the same session is asked for the log's insert position: the commit lies below it.
+//!
+//! A write that is traced says so in its own transaction, for the invalidator: see [`trace`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +22,7 @@ use super::refusal::{refused, without_nul};
 use crate::breaker::{Barred, Breaker};
 use crate::coherence::{ETag, Token, Xid};
 use crate::places::Places;
+use crate::telemetry::trace::{self, SpanKind};
 
 /// Writes products, on sessions of [`write_pool`](super::write_pool).
 #[derive(Debug, Clone)]
@@ -88,15 +91,18 @@ struct WrittenRow {
     row: Texts,
 }
 
-/// A statement that ends in `returning`, answering with the transaction and the columns of [`Texts`].
+/// A statement that ends in `returning`, answering with the transaction and the columns of [`Texts`]. Its last argument, named apart, is
+/// the traceparent: null where the write is not traced, and then the function, which is strict, does nothing.
 macro_rules! returning {
-    ($statement:literal, $($argument:expr),*) => {
+    ($statement:literal, $($argument:expr),*; $traceparent:literal) => {
         sqlx::query!(
             $statement + r#" returning pg_current_xact_id()::text as "xid!",
+                pg_logical_emit_message(true, 'freshline.trace', "# + $traceparent + r#"::text)::text as traced,
                 id::text as "id?", sku::text as "sku?", name::text as "name?", description::text as "description?",
                 category::text as "category?", price::text as "price?", stock_quantity::text as "stock_quantity?", attributes::text as "attributes?",
                 created_at::text as "created_at?", updated_at::text as "updated_at?""#,
-            $($argument),*
+            $($argument,)*
+            trace::traceparent()
         )
         .map(|row| WrittenRow { xid: row.xid, row: texts!(row) })
     };
@@ -137,7 +143,7 @@ impl Writes {
             new.category,
             price,
             new.stock_quantity,
-            new.attributes.get()
+            new.attributes.get(); "$8"
         );
         let written = self.write(Some(&new.sku), None, async |session| statement.fetch_all(session).await).await?;
         written.ok_or_else(|| DatabaseError::Unexpected("an insert without a row".into()).into())
@@ -161,7 +167,7 @@ impl Writes {
             new.category,
             price,
             new.stock_quantity,
-            new.attributes.get()
+            new.attributes.get(); "$9"
         );
         self.write(Some(&new.sku), still(id, seen), async |session| statement.fetch_all(session).await).await
     }
@@ -188,7 +194,7 @@ impl Writes {
             patch.category.as_deref(),
             price,
             patch.stock_quantity,
-            patch.attributes.as_deref().map(RawValue::get)
+            patch.attributes.as_deref().map(RawValue::get); "$10"
         );
         self.write(patch.sku.as_deref(), still(id, seen), async |session| statement.fetch_all(session).await).await
     }
@@ -198,7 +204,7 @@ impl Writes {
     /// # Errors
     /// As [`Writes::update`].
     pub async fn delete(&self, id: Uuid, seen: Seen<'_>) -> Result<Option<Written>, WriteError> {
-        let statement = returning!("delete from public.products where id = $1", id);
+        let statement = returning!("delete from public.products where id = $1", id; "$2");
         self.write(None, still(id, seen), async |session| statement.fetch_all(session).await).await
     }
 
@@ -226,7 +232,8 @@ impl Writes {
             };
             Ok::<_, WriteError>((session, rows))
         };
-        let write = async { timeout(self.deadline, write).await.map_err(|_| DatabaseError::Silent(self.deadline))? };
+        let write = trace::step("product.write", SpanKind::Client, timeout(self.deadline, write));
+        let write = async { write.await.map_err(|_| DatabaseError::Silent(self.deadline))? };
         let (mut session, rows) = match &self.breaker {
             Some(breaker) => {
                 let written = breaker.call(write, WriteError::is_silence).await;

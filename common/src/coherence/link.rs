@@ -105,6 +105,9 @@ impl Classified for LinkError {
 }
 
 impl LinkError {
+    /// Every word that [`Self::as_str`] answers with.
+    pub const WORDS: [&'static str; 6] = ["down", "silent", "refused", "forbidden", "too-old", "reply"];
+
     /// A word for metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -88,8 +88,11 @@ pub(super) const ALL: &[&str] = &[
     "SLOT_WARN_BYTES",
     "SOURCE",
     "STRIPES",
+    "TRACES_RATIO",
+    "TRACES_URL",
     "TRAIL",
     "VALUE_TTL_MS",
+    "WARMER_ADDRESS",
 ];
 
 /// What the name of a file that holds a secret ends in, after the secret's own.
