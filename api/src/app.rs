@@ -9,11 +9,13 @@ use std::{
 use anyhow::{Context, Result};
 use freshline::{
     admin::{self, Readiness},
+    breaker::Breaker,
     cache::Cache,
     catalog::{self, Reads, SessionOptions, Writes, read_pool, write_pool},
     coherence::{Links, Stripes},
+    fault::in_full,
     registry::{Process, Registration, Role},
-    server::serve,
+    server::{Tls, serve},
     shutdown::Tasks,
     telemetry::Metrics,
 };
@@ -27,6 +29,7 @@ use crate::{
     config::{Body, Config, Database, Http},
     cors,
     front::Front,
+    gauges::Gauges,
     health::{Postgres, Watch},
     manage::{Gate, Manager},
     routes,
@@ -63,7 +66,7 @@ pub struct Services {
 
 /// Binds the port, and starts every task; the set owns them. Neither Redis nor Postgres has to be there: both are connected when they are.
 pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
-    let Config { shared, address, limits, body, database, redis_deadline, cache, publication, manage, http } = config;
+    let Config { shared, address, limits, tls, body, database, redis_deadline, cache, publication, manage, http } = config;
     let Http { caching, cors } = http;
     let metrics = Metrics::install()?;
     let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
@@ -71,19 +74,34 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let connect = shared.database_url.connect_options().application_name("freshline-api");
     // One more than there are loads: that which asks whether Postgres is there.
     let pool = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
-    let reads = Reads::new(pool.clone(), database.deadline());
-    let writes = Writes::new(write_pool(connect, &database.sessions(database.write_sessions_max)), database.deadline());
+    let writes = write_pool(connect, &database.sessions(database.write_sessions_max));
+    let pools = [("read", pool.clone()), ("write", writes.clone())];
+    let reads = Reads::new(pool.clone(), database.deadline()).behind(Breaker::new("postgres-reads"));
+    let writes = Writes::new(writes, database.deadline()).behind(Breaker::new("postgres-writes"));
 
     let (readiness, postgres) = (Readiness::new(), Postgres::default());
     let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
+    let tls = match &tls {
+        Some((certificate, key)) => {
+            let tls = Tls::read(certificate, key).map_err(|fault| in_full(&fault));
+            Some(
+                tls.map_err(anyhow::Error::msg)
+                    .context("FRESHLINE_API_CERTIFICATE_FILE or FRESHLINE_API_KEY_FILE cannot be used")?,
+            )
+        }
+        None => None,
+    };
     let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
     let own_address = listener.local_addr()?.to_string();
     info!("listening on {own_address}");
     let process = Process { address: Some(own_address.clone()), admin_address: Some(own_address), ..Process::this(Role::Api) };
     let name = process.id.clone();
     let registration = Registration::new(links.clone(), &shared.stripes, process);
+    let max_staleness = cache.max_staleness;
+    let cache = Cache::new(links.clone(), shared.stripes.clone(), cache);
+    let gauges = Gauges { cache: cache.clone(), pools };
     let services = Arc::new(Services {
-        cache: Cache::new(links.clone(), shared.stripes.clone(), cache),
+        cache,
         reads,
         writes,
         body,
@@ -92,7 +110,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
         tally: Tally::default(),
         links,
         stripes: shared.stripes,
-        max_staleness: cache.max_staleness,
+        max_staleness,
         process: name,
         began: Instant::now(),
     });
@@ -117,11 +135,12 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(served.clone()));
     tasks.spawn_sure("the connection to Redis", keeper.run(served.clone()));
     tasks.spawn_sure("the record of this process", registration.run(served.clone()));
+    tasks.spawn_sure("the gauges", gauges.run(served.clone()));
     tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
     tasks.spawn_sure("the server", async move {
         let _served = served.drop_guard();
-        let apart = apart.map(|(listener, front)| serve(listener, front, limits, stop.clone()));
-        futures::join!(serve(listener, front, limits, stop), OptionFuture::from(apart));
+        let apart = apart.map(|(listener, front)| serve(listener, tls.clone(), front, limits, stop.clone()));
+        futures::join!(serve(listener, tls, front, limits, stop), OptionFuture::from(apart));
     });
     Ok(tasks)
 }

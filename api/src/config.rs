@@ -2,7 +2,7 @@
 
 mod manage;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshline::{
     cache,
@@ -87,6 +87,36 @@ const BUSY_WAIT: Setting<Duration> = Setting::millis(
 )
 .or("200");
 
+const FALLBACK_MAX: Setting<usize> = Setting::count(
+    "API_FALLBACK_MAX_BYTES",
+    0..=1_073_741_824,
+    "Memory for values that are read from Postgres while Redis is away: each is served again, but never to a token, until it is as old \
+     as FRESHLINE_MAX_STALENESS_MS. 0: Postgres is asked each time.",
+)
+.or("33554432");
+
+const HEAD: Setting<Duration> = Setting::millis(
+    "API_HEAD_MS",
+    100..=600_000,
+    "How long the head of a request may take from its first byte to its last, and the handshake of TLS; then the connection is closed.",
+)
+.or("10000");
+
+const STALL: Setting<Duration> = Setting::millis(
+    "API_STALL_MS",
+    100..=600_000,
+    "How long a caller may take nothing of an answer that waits for him; then the connection is closed.",
+)
+.or("10000");
+
+const CERTIFICATE_FILE: Optional<PathBuf> = Setting::path(
+    "API_CERTIFICATE_FILE",
+    "The certificate (PEM, its chain behind it) to answer HTTPS with; with a key. Left out: HTTP.",
+)
+.optional();
+
+const KEY_FILE: Optional<PathBuf> = Setting::path("API_KEY_FILE", "The key (PEM) of that certificate.").optional();
+
 /// What this process needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -96,6 +126,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// The connections.
     pub limits: Limits,
+    /// The certificate to answer HTTPS with, and its key.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// The bodies of writes.
     pub body: Body,
     /// Postgres.
@@ -149,6 +181,10 @@ impl Configuration for Config {
             ADDRESS.describe(),
             CONNECTIONS_MAX.describe(),
             IDLE.describe(),
+            HEAD.describe(),
+            STALL.describe(),
+            CERTIFICATE_FILE.describe(),
+            KEY_FILE.describe(),
             LAME_DUCK.describe(),
             BODY_MAX.describe(),
             BODY.describe(),
@@ -163,6 +199,7 @@ impl Configuration for Config {
             LEASE_TTL.describe(),
             BUSY_WAIT.describe(),
             PUBLICATION.describe(),
+            FALLBACK_MAX.describe(),
         ];
         let own = Shared::SETTINGS.into_iter().chain(own).chain(Manage::SETTINGS);
         own.chain(Caching::SETTINGS).chain([CORS_ORIGINS.describe()]).collect()
@@ -176,21 +213,14 @@ impl Configuration for Config {
         let body = Body::read(&mut read);
         let database = Database::read(&mut read);
         let cache = cache_settings(&mut read);
-        let http = Http::read(&mut read);
-        let limits = (read.get(&CONNECTIONS_MAX), read.get(&IDLE), lame_duck(&mut read, shared.as_ref()));
+        let (http, limits) = (Http::read(&mut read), limits(&mut read, shared.as_ref()));
+        let tls = read.both(&CERTIFICATE_FILE, &KEY_FILE);
         read.finish(|| {
-            let (shared, (connections, idle, lame_duck)) = (shared?, limits);
-            let limits = Limits {
-                connections: connections?,
-                idle: idle?,
-                lame_duck: lame_duck?,
-                first_word: FIRST_WORD,
-                grace: shared.life.grace,
-            };
             Some(Self {
-                shared,
+                shared: shared?,
                 address: address?,
-                limits,
+                limits: limits?,
+                tls: tls?,
                 body: body?,
                 database: database?,
                 redis_deadline: redis_deadline?,
@@ -248,6 +278,20 @@ impl Database {
     }
 }
 
+fn limits(read: &mut Reader<'_>, shared: Option<&Shared>) -> Option<Limits> {
+    let (connections, idle, lame_duck) = (read.get(&CONNECTIONS_MAX), read.get(&IDLE), lame_duck(read, shared));
+    let (head, stall) = (read.get(&HEAD), read.get(&STALL));
+    Some(Limits {
+        connections: connections?,
+        idle: idle?,
+        head: head?,
+        stall: stall?,
+        lame_duck: lame_duck?,
+        first_word: FIRST_WORD,
+        grace: shared?.life.grace,
+    })
+}
+
 /// It is a part of the grace, and has to leave some.
 fn lame_duck(read: &mut Reader<'_>, shared: Option<&Shared>) -> Option<Duration> {
     let lame_duck = read.get(&LAME_DUCK)?;
@@ -259,13 +303,14 @@ fn lame_duck(read: &mut Reader<'_>, shared: Option<&Shared>) -> Option<Duration>
 
 fn cache_settings(read: &mut Reader<'_>) -> Option<cache::Settings> {
     let (max_staleness, value_ttl, absent_ttl) = (read.get(&MAX_STALENESS), read.get(&VALUE_TTL), read.get(&ABSENT_TTL));
-    let (lease_ttl, busy_wait) = (read.get(&LEASE_TTL), read.get(&BUSY_WAIT));
+    let (lease_ttl, busy_wait, fallback) = (read.get(&LEASE_TTL), read.get(&BUSY_WAIT), read.get(&FALLBACK_MAX));
     Some(cache::Settings {
         max_staleness: max_staleness?,
         value_ttl: value_ttl?,
         absent_ttl: absent_ttl?,
         lease_ttl: lease_ttl?,
         busy_wait: busy_wait?,
+        fallback_bytes_max: fallback?,
         ..cache::Settings::default()
     })
 }

@@ -27,6 +27,7 @@ use tower::Service;
 use crate::{
     meter::Meter,
     problem::{PROBLEM_JSON, Problem, Subject},
+    traced,
 };
 
 /// How long the answer took in this process, in ms (Server Timing, W3C): the rest of what its reader waited is the way.
@@ -52,10 +53,15 @@ impl Front {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let (begun, counted) = (Instant::now(), self.meter.of(&request));
+        let (begun, counted, span) = (Instant::now(), self.meter.of(&request), traced::span(&request));
         let mut router = self.router.clone();
-        let answering = AssertUnwindSafe(async move { router.call(request).await });
-        let mut response = match answering.catch_unwind().await {
+        let answering = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
+        let answered = match &span {
+            None => answering.await,
+            // Boxed, so that a request that is not traced does not carry the room of a second future.
+            Some(span) => Box::pin(span.scope(answering)).await,
+        };
+        let mut response = match answered {
             Ok(Ok(response)) if is_foreign(&response) => {
                 Problem::new(Subject::Request, "Its parameters cannot be read.").into_response()
             }
@@ -64,6 +70,9 @@ impl Front {
         };
         if self.is_draining.load(Relaxed) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(span) = span {
+            traced::answered(span, &mut response);
         }
         let took = begun.elapsed();
         if let Ok(timing) = HeaderValue::try_from(format!("app;dur={}.{:03}", took.as_millis(), took.as_micros() % 1_000)) {

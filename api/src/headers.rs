@@ -8,12 +8,18 @@ use freshline::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// How an answer came about (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+const HIT: HeaderValue = HeaderValue::from_static("Freshline; hit; detail=redis");
+const FALLBACK: HeaderValue = HeaderValue::from_static("Freshline; hit; detail=fallback");
 
 /// Where one value, or several of one answer, came from.
 #[derive(Debug, Clone, Copy)]
 pub struct Provenance {
     hits: usize,
+    /// Whether any of them came from memory, because Redis is away.
+    is_fallback: bool,
     values: usize,
     /// The oldest.
     age: Duration,
@@ -26,13 +32,21 @@ impl Provenance {
     /// Of one value.
     pub fn of<V>(found: &Found<V>) -> Self {
         let Found { age, origin, refusal, fill, .. } = *found;
-        Self { hits: usize::from(origin == Origin::Redis), values: 1, age, refusal, fill }
+        Self {
+            hits: usize::from(origin != Origin::Postgres),
+            is_fallback: origin == Origin::Fallback,
+            values: 1,
+            age,
+            refusal,
+            fill,
+        }
     }
 
     /// Of this and more.
     pub fn and<V>(self, found: &[Found<V>]) -> Self {
         found.iter().map(Self::of).fold(self, |all, one| Self {
             hits: all.hits + one.hits,
+            is_fallback: all.is_fallback | one.is_fallback,
             values: all.values + one.values,
             age: all.age.max(one.age),
             refusal: all.refusal.or(one.refusal),
@@ -42,7 +56,7 @@ impl Provenance {
 
     /// Of nothing yet.
     pub const fn none() -> Self {
-        Self { hits: 0, values: 0, age: Duration::ZERO, refusal: None, fill: None }
+        Self { hits: 0, is_fallback: false, values: 0, age: Duration::ZERO, refusal: None, fill: None }
     }
 
     /// The headers of an answer made of it.
@@ -55,10 +69,11 @@ impl Provenance {
 
     fn cache_status(&self) -> HeaderValue {
         if self.hits == self.values {
-            return HeaderValue::from_static("Freshline; hit; detail=redis");
+            return if self.is_fallback { FALLBACK } else { HIT };
         }
         let text = if self.hits > 0 {
-            format!("Freshline; fwd=partial; detail=redis:{}/{}", self.hits, self.values)
+            let origin = if self.is_fallback { Origin::Fallback } else { Origin::Redis };
+            format!("Freshline; fwd=partial; detail={}:{}/{}", origin.as_str(), self.hits, self.values)
         } else {
             self.forwarded()
         };
@@ -116,6 +131,7 @@ mod tests {
 
     #[rstest]
     #[case::hit(Origin::Redis, None, None, "Freshline; hit; detail=redis")]
+    #[case::fallback(Origin::Fallback, None, None, "Freshline; hit; detail=fallback")]
     #[case::filled(
         Origin::Postgres,
         Some(Refusal::Missing),
@@ -148,6 +164,9 @@ mod tests {
         let status = |found: &[Found<()>]| Provenance::none().and(found).cache_status();
         assert_eq!(status(&[hit.clone(), miss.clone(), hit.clone()]), "Freshline; fwd=partial; detail=redis:2/3");
         assert_eq!(status(&[hit.clone(), hit]), "Freshline; hit; detail=redis");
+        let kept = found(Origin::Fallback, None, None);
+        assert_eq!(status(&[kept.clone(), miss.clone(), kept.clone()]), "Freshline; fwd=partial; detail=fallback:2/3");
+        assert_eq!(status(&[kept]), "Freshline; hit; detail=fallback");
         assert_eq!(status(&[miss]), "Freshline; fwd=miss; detail=missing");
     }
 }

@@ -20,8 +20,9 @@ use freshline::{
     catalog::{DatabaseError, Reads},
     coherence::Links,
     fault::Classified,
-    telemetry::chain,
+    telemetry::{chain, names},
 };
+use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -114,6 +115,7 @@ impl Watch {
     fn tell(&mut self, postgres: &Result<(), DatabaseError>) {
         let was_there = self.was_there.replace(postgres.is_ok());
         self.postgres.is_there.store(postgres.is_ok(), Relaxed);
+        gauge!(names::POSTGRES_UP).set(if postgres.is_ok() { 1.0 } else { 0.0 });
         match postgres {
             Ok(()) if was_there != Some(true) => info!("Postgres answers"),
             Err(error) if was_there != Some(false) => warn!(remedy = error.remedy(), "{}", chain(error)),

@@ -11,6 +11,7 @@ mod config;
 mod cors;
 mod extract;
 mod front;
+mod gauges;
 mod headers;
 mod health;
 mod manage;
@@ -22,11 +23,12 @@ mod product;
 mod read;
 mod routes;
 mod tally;
+mod traced;
 mod write;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    freshline::service::run("the API", app::start)
+    freshline::service::run("freshline-api", app::start)
 }

@@ -24,10 +24,10 @@ use uuid::Uuid;
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The header that carries a request's id, sent with every answer of 500 and above.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// When a caller may come again after Postgres was away, or had too much to do.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = freshline::breaker::PAUSE;
 
 /// How much of a wrong value is shown, in characters.
 const VALUE_LEN_MAX: usize = 60;

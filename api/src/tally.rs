@@ -58,7 +58,7 @@ impl Tally {
         let of_kind = &self.kinds[kind as usize];
         match found.origin {
             Origin::Redis => &of_kind.hits,
-            Origin::Postgres => &of_kind.misses,
+            Origin::Fallback | Origin::Postgres => &of_kind.misses,
         }
         .fetch_add(1, Relaxed);
         if let Some(refusal) = found.refusal {

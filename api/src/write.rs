@@ -159,6 +159,9 @@ fn refused(error: WriteError) -> Problem {
         }
         WriteError::Changed { now } => changed(now),
         WriteError::Database(error) if may_have_happened(&error) => Problem::passing(Subject::Uncertain, UNCERTAIN, &error),
+        WriteError::NotBegun(error @ DatabaseError::Overloaded) => {
+            Problem::passing(Subject::Overloaded, "Nothing was written.", &error)
+        }
         WriteError::NotBegun(error) | WriteError::Database(error) => match error.kind() {
             Kind::Transient => Problem::passing(Subject::Unavailable, "Nothing was written.", &error),
             Kind::Permanent | Kind::Bug => Problem::internal(&error),
@@ -171,7 +174,8 @@ fn may_have_happened(error: &DatabaseError) -> bool {
     match error {
         // An answer that says no. But a session that is ended while it waits for a standby says so after its commit.
         DatabaseError::Unavailable(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code.starts_with("57P")),
-        DatabaseError::Unavailable(_) | DatabaseError::Silent(_) => true,
+        DatabaseError::Unavailable(_) | DatabaseError::Silent(_) | DatabaseError::Untrusted(_) => true,
+        DatabaseError::Barred | DatabaseError::Overloaded => false,
         DatabaseError::Refused(_) | DatabaseError::Nameless | DatabaseError::Unexpected(_) => false,
     }
 }

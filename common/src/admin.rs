@@ -25,6 +25,8 @@ use crate::{
 const LIMITS: Limits = Limits {
     connections: 32,
     idle: Duration::from_secs(30),
+    head: Duration::from_secs(10),
+    stall: Duration::from_secs(10),
     lame_duck: Duration::ZERO,
     first_word: Duration::ZERO,
     grace: Duration::from_secs(2),
@@ -74,7 +76,7 @@ impl Admin {
 
     /// Serves the pages until `stop`.
     pub async fn serve(self, stop: CancellationToken) {
-        serve(self.listener, Pages(self.pages), LIMITS, stop).await;
+        serve(self.listener, None, Pages(self.pages), LIMITS, stop).await;
     }
 }
 

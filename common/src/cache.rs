@@ -100,9 +100,11 @@
 mod abandoned;
 mod door;
 mod explanation;
+mod fallback;
 mod fills;
 mod flight;
 mod found;
+mod freshness;
 mod leases;
 mod loads;
 mod lookup;
@@ -118,6 +120,7 @@ use std::sync::Arc;
 use tracing::debug;
 
 pub use explanation::{ExplainedControl, ExplainedEntry, ExplainedLoad, ExplainedRedis, ExplainedTag, Explanation, Step};
+pub use fallback::FallbackSize;
 pub use found::{CacheError, FillOutcome, Found, Origin, Want, Warmed};
 pub use proof::{Loaded, ProofSyntax, ReadProof};
 pub use settings::Settings;
@@ -127,6 +130,7 @@ use self::{
     abandoned::Abandoned,
     door::Door,
     explanation::Trace,
+    fallback::Fallback,
     flight::Flights,
     loads::Loads,
     lookup::{Ask, Sight},
@@ -151,6 +155,7 @@ struct Shared {
     misses: Arc<Misses>,
     abandoned: Abandoned,
     loads: Loads,
+    fallback: Fallback,
     meters: Meters,
 }
 
@@ -164,6 +169,7 @@ impl Cache {
             misses: Flights::new(),
             abandoned: Abandoned::new(settings.lease_ttl),
             loads: Loads::new(settings.loads_max, settings.load_wait),
+            fallback: Fallback::new(settings.fallback_bytes_max),
             meters: Meters::new(),
             stripes,
         };
@@ -262,6 +268,11 @@ impl Cache {
         Ok(found.into_iter().flatten().collect())
     }
 
+    /// How much is kept in memory because Redis is away.
+    pub fn fallback_size(&self) -> FallbackSize {
+        self.shared.fallback.size()
+    }
+
     /// What a reader of this value would find now: nothing is leased, loaded or filled.
     pub async fn explain(&self, key: &CacheKey, tags: &[Tag], want: &Want) -> Box<Explanation> {
         let want = Want { explain: true, ..want.clone() };
@@ -296,7 +307,7 @@ impl Shared {
     fn note<V>(&self, key: &CacheKey, sight: &Sight<V>) {
         match sight {
             Ok(served) => {
-                self.meters.hit();
+                self.meters.served(served.origin);
                 debug!(cache.key = %key, cache.proven_by = ?served.grounds.proven_by, "hit: {key}");
             }
             Err(refused) => {

@@ -16,6 +16,8 @@ pub enum Event {
         xid: NarrowXid,
         /// Where its commit record begins, by which commits are ordered; [`Lsn::ZERO`] where the source does not know it.
         commit: Lsn,
+        /// When it was committed, in µs since 1970 by Postgres's clock; `None` where the source does not tell.
+        committed_us: Option<i64>,
     },
     /// A row was inserted, updated or deleted.
     Row(RowChange),

@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{
     fault::{Classified, Kind},
-    primary::is_for_good,
+    primary::{is_for_good, remedy_for_good},
     replication::{Follower, ReplicationError, StreamSettings, preflight},
     rules::{LiveSchema, Rules, SchemaUnread},
 };
@@ -63,7 +63,7 @@ impl Classified for NotReady {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Unreachable(error) if is_for_good(error) => {
-                Some("check user, password and database in FRESHLINE_DATABASE_URL".into())
+                Some(remedy_for_good(error, "check user, password and database in FRESHLINE_DATABASE_URL"))
             }
             Self::Settings(error) => error.remedy(),
             Self::Schema(error) => error.remedy(),

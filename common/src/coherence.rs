@@ -25,7 +25,7 @@ pub use info::Info;
 pub use inspect::{Fences, HeldLease, Standing, controls};
 pub use key::{CacheKey, Dependency, NAME_LEN_MAX, Stripe, Stripes, Tag, pull_value, push_value};
 pub use link::{Link, LinkError};
-pub use links::{LinkKeeper, Links};
+pub use links::{LinkKeeper, Links, Outage};
 pub use scripts::{
     Applied, Closed, Fill, Filling, Lease, LeaseGrant, Open, Opening, Progress, Scripts, TagGrant, Touched, WILDCARD_FIELD, Wanted,
 };

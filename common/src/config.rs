@@ -9,6 +9,7 @@ mod form;
 mod names;
 mod options;
 mod reader;
+mod servers;
 mod setting;
 mod shared;
 mod vars;
@@ -20,8 +21,8 @@ pub use options::Options;
 pub use reader::{Reader, Unknown, tell_unknown, unknown_names};
 pub use setting::{Default, Description, Optional, Setting, env_example, listing, markdown_table};
 pub use shared::{
-    ABSENT_TTL, DATABASE_URL, LEASE_TTL, Life, MAX_STALENESS, NAMESPACE, PUBLICATION, REDIS_URL, RELAY_SLOT, RULES, SLOT,
-    SLOT_DROP, SLOT_WARN, STRIPES, Shared, VALUE_TTL,
+    ABSENT_TTL, LEASE_TTL, Life, MAX_STALENESS, NAMESPACE, PUBLICATION, RELAY_SLOT, RULES, SLOT, SLOT_DROP, SLOT_WARN, STRIPES,
+    Shared, VALUE_TTL,
 };
 pub use vars::{Environment, Vars};
 

@@ -10,9 +10,11 @@
 //! - [`explain`] tells all that is known of one key;
 //! - [`dead_letters`] keeps what a source could not use;
 //! - [`catalog`] is the reference application's product and its queries;
+//! - [`breaker`] keeps calls from a server that does not answer; [`tls`] says why it is not trusted, and what to do;
 //! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`], [`service`] are what every process needs around that.
 
 pub mod admin;
+pub mod breaker;
 #[cfg(any(feature = "nats", feature = "kafka"))]
 pub mod broker;
 pub mod cache;
@@ -25,6 +27,7 @@ pub mod dead_letters;
 pub mod envelope;
 pub mod explain;
 pub mod fault;
+mod places;
 pub mod primary;
 pub mod registry;
 pub mod replication;
@@ -36,4 +39,5 @@ pub mod service;
 pub mod shard;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod trail;

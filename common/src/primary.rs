@@ -9,6 +9,7 @@ use crate::{
     envelope::Relations,
     fault::{Classified, Kind},
     rules::SchemaUnread,
+    tls,
 };
 
 /// How long the primary may take to answer.
@@ -57,19 +58,27 @@ impl Classified for PrimaryError {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Schema(error) => error.remedy(),
-            Self::Sql(error) if is_for_good(error) => Some(
+            Self::Sql(error) if is_for_good(error) => Some(remedy_for_good(
+                error,
                 "check user, password and database in FRESHLINE_DATABASE_URL, and apply the migrations; or grant this role usage on \
-                 schema freshline and execute on its functions"
-                    .into(),
-            ),
+                 schema freshline and execute on its functions",
+            )),
             Self::Sql(_) | Self::Late => None,
         }
     }
 }
 
-/// Whether Postgres will say the same again: classes 28 (invalid authorization), 3D (no such database) and 42 (no such table or
+/// What mends an error that is for good.
+pub(crate) fn remedy_for_good(error: &sqlx::Error, otherwise: &str) -> String {
+    tls::cause_of(error).map_or_else(|| otherwise.to_owned(), |cause| tls::POSTGRES.remedy(cause))
+}
+
+/// Whether Postgres will say the same again: there is no trust (TLS), or classes 28 (invalid authorization), 3D (no such database) and 42 (no such table or
 /// function, or no right to it) of SQLSTATE.
 pub fn is_for_good(error: &sqlx::Error) -> bool {
+    if tls::cause_of(error).is_some() {
+        return true;
+    }
     let sqlx::Error::Database(refused) = error else { return false };
     refused.code().is_some_and(|code| ["28", "3D", "42"].iter().any(|class| code.starts_with(class)))
 }

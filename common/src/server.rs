@@ -1,10 +1,13 @@
-//! The HTTP server under every process: connections are accepted up to a bound, served over HTTP/1.1, and ended so that no request
-//! fails.
+//! The HTTP server under every process: connections are accepted up to a bound, served over HTTP/1.1, with or without TLS, closed where
+//! their other end does not keep pace, and ended so that no request fails.
 //!
 //! Ending takes three steps, because a caller that has just sent a request on an idle connection cannot know that it is being
 //! closed. First, for as long as the lame duck lives, everything is answered with `Connection: close`: callers leave by themselves.
 //! Then whatever waits to be accepted is accepted, and nothing after it. Then idle connections are closed, but not one so new that its
 //! first request is still on its way; and what is under way may end within the grace.
+
+mod paced;
+mod tls;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -15,13 +18,17 @@ use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+
+use self::paced::{Paced, Turns};
+pub use self::tls::{Tls, TlsFault};
 
 /// How long to wait where a connection cannot be accepted: no file descriptors are left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -51,6 +58,10 @@ pub struct Limits {
     pub connections: usize,
     /// How long one may take until the head of its next request is there.
     pub idle: Duration,
+    /// How long a head may take once its first byte has come, and a handshake of TLS.
+    pub head: Duration,
+    /// How long an answer may find no taker.
+    pub stall: Duration,
     /// How long requests are still accepted once the server has been asked to end.
     pub lame_duck: Duration,
     /// How long after it was accepted a connection is kept for its first request, when others are closed: its caller had no answer
@@ -60,10 +71,11 @@ pub struct Limits {
     pub grace: Duration,
 }
 
-/// Serves until `stop`, and then until the last request has been answered.
-pub async fn serve(listener: TcpListener, answers: impl Answers, limits: Limits, stop: CancellationToken) {
+/// Serves until `stop`, and then until the last request has been answered; over TLS where there is a certificate.
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, answers: impl Answers, limits: Limits, stop: CancellationToken) {
     let mut server = Server {
         answers,
+        tls,
         limits,
         slots: Arc::new(Semaphore::new(limits.connections)),
         closing: CancellationToken::new(),
@@ -82,6 +94,7 @@ pub async fn serve(listener: TcpListener, answers: impl Answers, limits: Limits,
 
 struct Server<A> {
     answers: A,
+    tls: Option<Tls>,
     limits: Limits,
     /// A place for each connection that may be open.
     slots: Arc<Semaphore>,
@@ -103,9 +116,9 @@ impl<A: Answers> Server<A> {
     }
 
     fn open(&mut self, stream: TcpStream, slot: Option<OwnedSemaphorePermit>) {
-        let (answers, limits, closing) = (self.answers.clone(), self.limits, self.closing.clone());
+        let (answers, tls, limits, closing) = (self.answers.clone(), self.tls.clone(), self.limits, self.closing.clone());
         self.open.spawn(async move {
-            connection(stream, answers, limits, closing).await;
+            accepted(stream, tls, answers, limits, closing).await;
             drop(slot);
         });
     }
@@ -136,15 +149,34 @@ async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Own
     }
 }
 
-async fn connection(stream: TcpStream, answers: impl Answers, limits: Limits, closing: CancellationToken) {
+async fn accepted(stream: TcpStream, tls: Option<Tls>, answers: impl Answers, limits: Limits, closing: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!("a connection was gone before it was served: {error}");
         return;
     }
-    let (accepted, asked) = (Instant::now(), Notify::new());
+    let Some(Tls { acceptor }) = tls else { return connection(stream, answers, limits, closing).await };
+    match timeout(limits.head, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => connection(stream, answers, limits, closing).await,
+        Ok(Err(error)) => debug!("a connection did not come to speak TLS: {error}"),
+        Err(_) => debug!("a connection took too long to speak TLS"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    answers: impl Answers,
+    limits: Limits,
+    closing: CancellationToken,
+) {
+    let (accepted, asked, turns) = (Instant::now(), Notify::new(), Turns::default());
+    let stream = Paced::new(stream, turns.clone(), limits.head, limits.stall);
     let service = service_fn(|request: Request<Incoming>| {
         asked.notify_one();
-        answers.answer(request).map(Ok::<_, std::convert::Infallible>)
+        turns.pass();
+        answers.answer(request).map(|answer| {
+            turns.pass();
+            Ok::<_, std::convert::Infallible>(answer)
+        })
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER_MAX);

@@ -1,6 +1,11 @@
 //! The life of a process that serves until it is asked to end: it is told its settings, starts, runs, and drains.
 
-use std::process::ExitCode;
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpStream},
+    process::ExitCode,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -9,11 +14,14 @@ use crate::{
     config::{Description, Environment, Faults, Life, Options, Vars, listing, tell_unknown},
     fault::{Classified, Kind, in_full},
     shutdown::{NotClean, TaskError, Tasks, drain, requested},
-    telemetry::{Logging, TelemetryFault},
+    telemetry::{Logging, TelemetryFault, trace},
 };
 
 /// The exit code of a process that was told something it cannot use, and did nothing.
 pub const UNUSABLE: u8 = 2;
+
+/// How long another process may take to say that it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a service is told from outside.
 pub trait Configuration: Sized {
@@ -70,11 +78,11 @@ impl Classified for ServiceFailed {
     }
 }
 
-/// Runs a service from `main` until it is asked to end, and answers for the shell.
+/// Runs a service from `main` until it is asked to end, and answers for the shell. `name` is that of its program.
 ///
 /// `start` puts it together and starts its tasks, which end when the token is cancelled. `--settings` lists the settings instead, as a
-/// table, or as lines of an `.env` file with `env` behind it; any of them but a secret may be an option.
-pub fn run<C, E>(name: &str, start: impl AsyncFnOnce(C, CancellationToken) -> Result<Tasks, E>) -> ExitCode
+/// table, or as lines of an `.env` file with `env` behind it; any of them but a secret may be an option. `--ready` asks another one.
+pub fn run<C, E>(name: &'static str, start: impl AsyncFnOnce(C, CancellationToken) -> Result<Tasks, E>) -> ExitCode
 where
     C: Configuration,
     E: Into<TaskError>,
@@ -85,9 +93,11 @@ where
             print!("{}", listing(&settings, arguments.nth(1).as_deref()));
             return ExitCode::SUCCESS;
         }
+        Some("--ready") => return ready(arguments.nth(1).as_deref()),
         Some("--help") => {
             println!(
-                "Runs {name} until SIGTERM. Settings are variables, or options, which go before them; --settings [env] lists them."
+                "Runs {name} until SIGTERM. Settings are variables, or options, which go before them; --settings [env] lists them. \
+                 --ready ADDRESS asks one that runs whether it is ready, for health checks of containers."
             );
             return ExitCode::SUCCESS;
         }
@@ -98,7 +108,7 @@ where
         Err(fault) => return refused(&fault.to_string()),
     };
     match C::load(&options) {
-        Ok(config) => match serve(config, start) {
+        Ok(config) => match serve(name, config, start) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failed) => {
                 error!("{name} ends: {}", in_full(&failed));
@@ -109,12 +119,44 @@ where
     }
 }
 
+/// Whether the process at this address is ready: for a container that has no shell to ask with.
+fn ready(address: Option<&str>) -> ExitCode {
+    let Some(address) = address.and_then(|address| address.parse().ok()) else {
+        return refused("--ready wants the address and port of a process, such as 127.0.0.1:8080");
+    };
+    match readiness_at(address) {
+        Ok(status) if status.contains(" 200 ") => ExitCode::SUCCESS,
+        Ok(status) => {
+            println!("{status}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("{address} does not answer: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The first line of the answer of `/readyz`.
+fn readiness_at(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, READY_WITHIN)?;
+    stream.set_read_timeout(Some(READY_WITHIN))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut status = String::new();
+    BufReader::new(stream).read_line(&mut status)?;
+    Ok(status.trim_end().to_owned())
+}
+
 fn refused(why: &str) -> ExitCode {
     eprintln!("{why}");
     ExitCode::from(UNUSABLE)
 }
 
-fn serve<C, E>(config: C, start: impl AsyncFnOnce(C, CancellationToken) -> Result<Tasks, E>) -> Result<(), ServiceFailed>
+fn serve<C, E>(
+    name: &'static str,
+    config: C,
+    start: impl AsyncFnOnce(C, CancellationToken) -> Result<Tasks, E>,
+) -> Result<(), ServiceFailed>
 where
     C: Configuration,
     E: Into<TaskError>,
@@ -123,6 +165,7 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServiceFailed::Runtime)?;
     runtime.block_on(async {
         let (stop, grace) = (CancellationToken::new(), config.life().grace);
+        let traces = trace::start(config.life().traces.as_ref(), name)?;
         // Heard before anybody can ask us anything, and take the answer for a sign that we hear it.
         let requested = requested();
         let mut tasks = start(config, stop.clone()).await.map_err(|error| ServiceFailed::Start(error.into()))?;
@@ -131,7 +174,9 @@ where
             Some(ended) = tasks.join_next() => Some(ended), // unasked: a failure, whatever it returned
         };
         stop.cancel();
-        Ok(drain(tasks, grace, ended).await?)
+        let drained = drain(tasks, grace, ended).await;
+        traces.end().await;
+        Ok(drained?)
     })
 }
 

@@ -1,12 +1,15 @@
-//! Logs and metrics: how a process tells what it does.
+//! Logs, metrics and traces: how a process tells what it does.
 
 mod log;
 mod metric;
+mod process;
 mod recorder;
+pub mod trace;
 
 pub use log::{LogFormat, Logging, chain};
 pub use metric::{ALL, Metric, MetricKind, names};
-pub use recorder::Metrics;
+pub use process::PROCESS;
+pub use recorder::{Metrics, from_zero};
 
 use crate::fault::{Classified, Kind};
 
@@ -22,6 +25,9 @@ pub enum TelemetryFault {
     /// This process has a recorder of metrics already.
     #[error("the metrics were set up twice")]
     MetricsTwice,
+    /// This process traces already.
+    #[error("the traces were set up twice")]
+    TracesTwice,
     /// The buckets of a histogram are not usable.
     #[error("the buckets of a histogram cannot be used")]
     Buckets(#[source] metrics_exporter_prometheus::BuildError),
@@ -31,14 +37,14 @@ impl Classified for TelemetryFault {
     fn kind(&self) -> Kind {
         match self {
             Self::Filter(_) => Kind::Permanent,
-            Self::LogTwice(_) | Self::MetricsTwice | Self::Buckets(_) => Kind::Bug,
+            Self::LogTwice(_) | Self::MetricsTwice | Self::TracesTwice | Self::Buckets(_) => Kind::Bug,
         }
     }
 
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Filter(_) => Some("Write FRESHLINE_LOG as a level or directives such as info,freshline=debug.".to_owned()),
-            Self::LogTwice(_) | Self::MetricsTwice | Self::Buckets(_) => None,
+            Self::LogTwice(_) | Self::MetricsTwice | Self::TracesTwice | Self::Buckets(_) => None,
         }
     }
 }

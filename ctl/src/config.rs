@@ -6,8 +6,8 @@ use freshline::{
     broker::SourceConfig,
     coherence::Stripes,
     config::{
-        DATABASE_URL, Description, Faults, MAX_STALENESS, NAMESPACE, Optional, PUBLICATION, PostgresUrl, REDIS_URL, RELAY_SLOT,
-        RULES, Reader, RedisUrl, SLOT, SLOT_WARN, STRIPES, Setting, Vars,
+        Description, Faults, MAX_STALENESS, NAMESPACE, Optional, PUBLICATION, PostgresUrl, RELAY_SLOT, RULES, Reader, RedisUrl,
+        SLOT, SLOT_WARN, STRIPES, Setting, Vars,
     },
     shard::Shard,
 };
@@ -39,8 +39,6 @@ pub struct Config {
 /// Every setting, for `settings`.
 pub fn settings() -> Vec<Description> {
     let own = [
-        DATABASE_URL.describe(),
-        REDIS_URL.describe(),
         NAMESPACE.describe(),
         STRIPES.describe(),
         Shard::SETTING.describe(),
@@ -51,7 +49,8 @@ pub fn settings() -> Vec<Description> {
         RULES.describe(),
         MAX_STALENESS.describe(),
     ];
-    own.into_iter().chain(SourceConfig::settings()).chain([CONNECT_URL.describe()]).collect()
+    let servers = PostgresUrl::SETTINGS.into_iter().chain(RedisUrl::SETTINGS);
+    servers.chain(own).chain(SourceConfig::settings()).chain([CONNECT_URL.describe()]).collect()
 }
 
 /// Reads all of them.
@@ -60,7 +59,7 @@ pub fn settings() -> Vec<Description> {
 /// Every fault, and not only the first.
 pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
-    let (database_url, redis_url) = (read.get(&DATABASE_URL), read.get(&REDIS_URL));
+    let (database_url, redis_url) = (PostgresUrl::read(&mut read), RedisUrl::read(&mut read));
     let stripes = match (read.get(&NAMESPACE), read.get(&STRIPES)) {
         (Some(namespace), Some(stripes)) => Stripes::new(&namespace, stripes),
         _ => None,

@@ -12,6 +12,7 @@ use freshline::{
     rules::{Rules, RulesUnread, SchemaUnread, TableName},
     service::ServiceFailed,
     shard::Shard,
+    tls,
 };
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
@@ -97,6 +98,9 @@ impl Classified for Trouble {
             }
             Self::Postgres { source: sqlx::Error::Database(refused), .. } if refused.code().is_some_and(|code| code == "42501") => {
                 Some("name a role in FRESHLINE_DATABASE_URL that may look: the tables' owner".into())
+            }
+            Self::Postgres { source, .. } if tls::cause_of(source).is_some() => {
+                tls::cause_of(source).map(|cause| tls::POSTGRES.remedy(cause))
             }
             Self::Postgres { .. } => Some("start it, or name the right one in FRESHLINE_DATABASE_URL".into()),
             Self::Check { source, .. } => {

@@ -14,8 +14,9 @@ use freshline::{
     retry::{GivenUp, Policy, retry},
     rules::Rules,
     shutdown::Tasks,
-    telemetry::Metrics,
+    telemetry::{Metrics, from_zero, names},
 };
+use metrics::counter;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -23,6 +24,7 @@ use crate::{
     config::{Config, REDIS_DEADLINE},
     plan::Planner,
     poll::Polls,
+    redis_gauges,
     session::{CACHE, Sessions},
     source::{
         kafka::{Kafka, KafkaSettings},
@@ -38,6 +40,7 @@ const PRIMARY: &str = "primary";
 /// Reads the rules, binds the port, and starts every task; the set owns them. Nothing has to be there: it is connected when it is.
 pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let metrics = Metrics::install()?;
+    count_from_zero();
     let rules = rules(config.rules.as_deref())?;
     let redis = redis::Client::open(config.shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
     let (trail, trail_writer) = Trail::new(redis.clone(), config.shared.stripes.clone(), config.trail);
@@ -61,6 +64,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     tasks.spawn_sure("the admin port", admin.serve(stop.clone()));
     tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(stop.clone()));
     tasks.spawn_sure("the connection to Redis", keeper.run(stop.clone()));
+    tasks.spawn_sure("the gauges of Redis", redis_gauges::run(links.clone(), stop.clone()));
     tasks.spawn_sure("the poller", poller.run(stop.clone()));
     tasks.spawn_sure("the record of this process", registration.run(stop.clone()));
     if let Some(trail_writer) = trail_writer {
@@ -113,6 +117,20 @@ impl Applier {
             }
         }
     }
+}
+
+/// What has not happened yet is 0.
+fn count_from_zero() {
+    for name in [names::BUMPED, names::TRANSACTIONS_APPLIED, names::SLOTS_DROPPED] {
+        counter!(name).absolute(0);
+    }
+    from_zero(&[
+        (names::CHANGES_APPLIED, "action", &["refresh", "invalidate", "tag"]),
+        (names::CHANGES_UNUSABLE, "reason", &["no-image", "no-name", "unbound"]),
+        (names::DEAD_LETTERS, "source", &["nats", "kafka"]),
+        (names::OPENED, "reason", &["closed", "history"]),
+        (names::RECONNECTS, "to", &["source", "redis"]),
+    ]);
 }
 
 fn rules(path: Option<&Path>) -> Result<Rules> {

@@ -18,7 +18,8 @@ use metrics::{counter, histogram};
 
 use crate::{
     applier::{Applier, ApplyError, BLIND_AFTER},
-    transaction::{Effect, End, Work},
+    told::{self, Commit},
+    transaction::{Effect, Work},
 };
 
 /// Dependencies in one script: its run stays far below a millisecond.
@@ -38,7 +39,7 @@ struct Batch {
     /// Changes known to be visible: removal only, by stripe.
     removals: BTreeMap<Stripe, Removals>,
     /// Transactions that are applied once all of this is confirmed.
-    commits: Vec<(Xid, End)>,
+    commits: Vec<Commit>,
     /// What is told of it then.
     told: Vec<Record>,
 }
@@ -69,10 +70,11 @@ impl Applier {
         let mut batch = Batch { is_backlog: is_backlog(&work), ..Batch::default() };
         for one in work {
             match one {
-                Work::Whole { xid, end, effects, bumps } => {
+                Work::Whole { xid, end, effects, bumps, written } => {
                     let xid = xid.widen(&self.poll.snapshot);
+                    let touched = effects.len();
                     self.add(&mut batch, xid, end.lsn, effects);
-                    batch.commits.push((xid, end));
+                    batch.commits.push(Commit { xid, end, touched, written });
                     if bumps {
                         self.confirm(batch.take()).await?;
                         self.bump(xid, end.lsn).await?;
@@ -84,13 +86,14 @@ impl Applier {
                 }
                 Work::GiantPart(effects) => {
                     if let Some(giant) = giant {
+                        giant.touched += effects.len();
                         self.trail.note(&mut batch.told, giant.xid, giant.end, &effects);
                         batch.removals_of(self, effects, giant.end);
                     }
                 }
-                Work::GiantEnds { end, bumps } => {
+                Work::GiantEnds { end, bumps, written } => {
                     if let Some(giant) = giant.take() {
-                        batch.commits.push((giant.xid, end));
+                        batch.commits.push(Commit { xid: giant.xid, end, touched: giant.touched, written });
                         self.ledger.note_end(end.lsn);
                         self.confirm(batch.take()).await?;
                         if bumps {
@@ -178,9 +181,10 @@ impl Applier {
             }
         }
         batch.count();
-        for (xid, end) in batch.commits {
-            self.ledger.applied(xid, end);
+        for commit in &batch.commits {
+            self.ledger.applied(commit.xid, commit.end);
         }
+        told::tell(&batch.commits, &self.poll);
         self.trail.say(batch.told);
         Ok(())
     }
@@ -237,7 +241,7 @@ impl Applier {
     async fn begin_giant(&mut self, narrow: NarrowXid) -> Result<Giant, ApplyError> {
         // Its end comes with its commit only; until then a position of the log sampled after its beginning, which is later.
         let poll = self.polls.fresh().await?;
-        let giant = Giant { xid: narrow.widen(&poll.snapshot), end: poll.insert };
+        let giant = Giant { xid: narrow.widen(&poll.snapshot), end: poll.insert, touched: 0 };
         if poll.source != self.session.source {
             return Err(ApplyError::SourceChanged { from: self.session.source, to: poll.source });
         }
@@ -316,6 +320,8 @@ pub struct Giant {
     xid: Xid,
     /// A position known to be later than its commit.
     end: Lsn,
+    /// How many dependencies it has touched so far.
+    touched: usize,
 }
 
 fn is_backlog(work: &[Work]) -> bool {

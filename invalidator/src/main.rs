@@ -12,8 +12,10 @@ mod ledger;
 mod plan;
 mod poll;
 mod publish;
+mod redis_gauges;
 mod session;
 mod source;
+mod told;
 mod trail;
 mod transaction;
 
@@ -21,5 +23,5 @@ mod transaction;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    freshline::service::run("the invalidator", app::start)
+    freshline::service::run("freshline-invalidator", app::start)
 }

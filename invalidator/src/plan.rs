@@ -7,7 +7,10 @@ use freshline::{
     coherence::{ETag, Entry, EntryId, Generation, Lsn, Proof, Tag},
     fault::Classified,
     rules::{Action, Missing, Rules, TablePlan, Unbound},
-    telemetry::names,
+    telemetry::{
+        names,
+        trace::{self, SpanContext},
+    },
 };
 use metrics::counter;
 use tracing::{debug, warn};
@@ -75,7 +78,7 @@ impl Planner {
     /// Tells the steps of an event, in order.
     pub fn plan(&mut self, event: Event, step: &mut impl FnMut(Step)) {
         match event {
-            Event::Begin { xid, .. } => step(Step::Begin(xid)),
+            Event::Begin { xid, committed_us, .. } => step(Step::Begin(xid, committed_us)),
             Event::Row(change) => self.row(change, step),
             Event::Truncate { relations } => {
                 if relations.iter().any(|relation| !matches!(self.table(relation), Plan::Nothing)) {
@@ -83,6 +86,12 @@ impl Planner {
                 }
             }
             Event::Message { prefix, .. } if &*prefix == DDL_PREFIX => step(Step::Bump),
+            Event::Message { prefix, content } if &*prefix == trace::PREFIX => {
+                // What is no traceparent is somebody's mistake, and costs nothing but the link.
+                if let Some(written_by) = trace::is_on().then(|| SpanContext::parse(&content)).flatten() {
+                    step(Step::WrittenBy(written_by));
+                }
+            }
             Event::Message { .. } => {}
             Event::Commit { end, is_exact, place } => step(Step::Commit(End { lsn: end, is_exact, place })),
             Event::Reached { position, place } => step(Step::Reached(position, place)),

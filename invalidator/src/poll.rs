@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use freshline::coherence::{Links, Lsn, RedisTime, Run, Snapshot, Source};
@@ -27,6 +27,8 @@ pub struct Poll {
     pub insert: Lsn,
     /// What a statement that begins now sees.
     pub snapshot: Arc<Snapshot>,
+    /// How far the server's clock is ahead of ours, in µs, give or take half of what the poll took. Only told of, never decided by.
+    pub ahead_us: i64,
     /// Redis's clock, read before; `None` while there is no Redis.
     pub clock: Option<(Run, RedisTime)>,
 }
@@ -161,17 +163,27 @@ impl Poller {
             None => None,
         };
         // One statement: a server that is promoted or restarted in between cannot answer half of it.
-        let statement = "select freshline.source(), pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text";
-        let (source, insert, snapshot): (String, String, String) = sqlx::query_as(statement).fetch_one(connection).await?;
+        let statement = "select freshline.source(), pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text,
+                                (extract(epoch from clock_timestamp()) * 1000000)::bigint";
+        let asked = SystemTime::now();
+        let (source, insert, snapshot, time_us): (String, String, String, i64) =
+            sqlx::query_as(statement).fetch_one(connection).await?;
+        let half = asked.elapsed().unwrap_or_default() / 2;
         let syntax = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
         Ok(Poll {
             taken,
             source: source.parse().map_err(|error| syntax(Box::new(error)))?,
             insert: insert.parse().map_err(|error| syntax(Box::new(error)))?,
             snapshot: Arc::new(snapshot.parse().map_err(|error| syntax(Box::new(error)))?),
+            ahead_us: time_us.saturating_sub(micros(asked + half)),
             clock,
         })
     }
+}
+
+/// µs since 1970.
+fn micros(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros().try_into().unwrap_or(i64::MAX))
 }
 
 fn timed_out(elapsed: tokio::time::error::Elapsed) -> sqlx::Error {

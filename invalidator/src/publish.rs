@@ -109,6 +109,7 @@ impl Applier {
     /// Tells whoever watches this process how it stands.
     pub(crate) fn report(&mut self, readiness: &Readiness) {
         let closed = self.states.iter().filter(|state| state.generation.is_none()).count();
+        gauge!(names::STRIPES_CLOSED).set(closed as f64);
         match closed {
             0 => readiness.ready(CACHE),
             _ => readiness.unready(CACHE, format!("{closed} of {} stripes are closed", self.states.len())),

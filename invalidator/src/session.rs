@@ -9,7 +9,7 @@ use freshline::{
     shard::Shard,
     telemetry::names,
 };
-use metrics::counter;
+use metrics::{counter, gauge};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -93,6 +93,9 @@ impl Sessions {
         while !stop.is_cancelled() {
             let ended = self.session(&mut source, &mut retry, &stop).await;
             self.readiness.unready(CACHE, "no session with the source");
+            // What is known of them ended with the session.
+            gauge!(names::STRIPES_CLOSED).set(self.shard.stripes(&self.stripes).count() as f64);
+            gauge!(names::FRESHNESS).set(f64::NAN);
             match ended {
                 Ok(()) | Err(SessionError::Apply(ApplyError::Stopped)) => {}
                 Err(error) => match retry.failed(error, &stop).await {

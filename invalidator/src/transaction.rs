@@ -6,6 +6,7 @@ use freshline::{
     change::{Beginning, Place},
     coherence::{CacheKey, Lsn, NarrowXid, Stripes, Tag},
     shard::Shard,
+    telemetry::trace::SpanContext,
 };
 
 use crate::plan::Image;
@@ -44,11 +45,22 @@ pub struct End {
     pub place: Place,
 }
 
+/// How a transaction came about. It is told of, and nothing is decided by it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Written {
+    /// When it was committed, in µs since 1970 by Postgres's clock.
+    pub at_us: Option<i64>,
+    /// The span that wrote it, where that is traced.
+    pub by: Option<SpanContext>,
+}
+
 /// One planned step.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// A transaction begins.
-    Begin(NarrowXid),
+    /// A transaction begins, that was committed at this time: see [`Written`].
+    Begin(NarrowXid, Option<i64>),
+    /// This span wrote it.
+    WrittenBy(SpanContext),
     /// It touches a dependency.
     Touch(Effect),
     /// It touches everything.
@@ -76,6 +88,8 @@ pub enum Work {
         effects: Vec<Effect>,
         /// Whether it touches everything besides.
         bumps: bool,
+        /// How it came about.
+        written: Written,
     },
     /// A transaction is too large to be held: fence everything before the first of its parts.
     GiantBegins(NarrowXid),
@@ -87,6 +101,8 @@ pub enum Work {
         end: End,
         /// Whether it touches everything besides.
         bumps: bool,
+        /// How it came about.
+        written: Written,
     },
     /// Everything below this has been delivered.
     Reached(Lsn, Place),
@@ -111,6 +127,7 @@ struct Open {
     image_bytes: usize,
     is_giant: bool,
     bumps: bool,
+    written: Written,
 }
 
 impl Assembler {
@@ -122,9 +139,11 @@ impl Assembler {
     /// Takes one step, and adds the work that it completes.
     pub fn take(&mut self, step: Step, work: &mut Vec<Work>) {
         match (step, &mut self.open) {
-            (Step::Begin(xid), open) => {
-                *open = Some(Open { xid, effects: Vec::new(), image_bytes: 0, is_giant: false, bumps: false })
+            (Step::Begin(xid, at_us), open) => {
+                let written = Written { at_us, by: None };
+                *open = Some(Open { xid, effects: Vec::new(), image_bytes: 0, is_giant: false, bumps: false, written })
             }
+            (Step::WrittenBy(span), Some(open)) => open.written.by = Some(span),
             (Step::Touch(effect), Some(_)) if !self.shard.has(self.stripes.of(effect.name())) => {}
             (Step::Touch(effect), Some(open)) => open.touch(effect, work),
             (Step::Bump, Some(open)) => open.bumps = true,
@@ -133,7 +152,8 @@ impl Assembler {
             (Step::CaughtUp, None) => work.push(Work::CaughtUp),
             (Step::Hole(beginning), None) => work.push(Work::Hole(beginning)),
             // The decoder refuses rows outside transactions; a position inside one says nothing yet.
-            (Step::Touch(_) | Step::Bump, None) | (Step::Reached(..) | Step::CaughtUp | Step::Hole(_), Some(_)) => {}
+            (Step::Touch(_) | Step::Bump | Step::WrittenBy(_), None)
+            | (Step::Reached(..) | Step::CaughtUp | Step::Hole(_), Some(_)) => {}
         }
     }
 
@@ -166,15 +186,15 @@ impl Open {
     }
 
     fn commit(self, end: End) -> Vec<Work> {
-        let Self { xid, mut effects, is_giant, bumps, .. } = self;
+        let Self { xid, mut effects, is_giant, bumps, written, .. } = self;
         if !end.is_exact {
             // Proven by a later position, an image would hide the next change.
             effects.iter_mut().for_each(Effect::drop_image);
         }
         if !is_giant {
-            return vec![Work::Whole { xid, end, effects, bumps }];
+            return vec![Work::Whole { xid, end, effects, bumps, written }];
         }
-        vec![Work::GiantPart(effects), Work::GiantEnds { end, bumps }]
+        vec![Work::GiantPart(effects), Work::GiantEnds { end, bumps, written }]
     }
 }
 
@@ -205,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_transaction_is_held_until_its_commit() {
-        let begin = [Step::Begin(NarrowXid(7))];
+        let begin = [Step::Begin(NarrowXid(7), None)];
         assert_eq!(assemble(begin.clone().into_iter().chain(touches(HELD_MAX))).len(), 0);
         let work = assemble(begin.into_iter().chain(touches(HELD_MAX)).chain([Step::Commit(end(9))]));
         assert!(matches!(work.as_slice(), [Work::Whole { effects, bumps: false, .. }] if effects.len() == HELD_MAX));
@@ -213,8 +233,10 @@ mod tests {
 
     #[test]
     fn a_giant_is_announced_before_its_first_part_and_loses_nothing() {
-        let steps =
-            [Step::Begin(NarrowXid(7))].into_iter().chain(touches(2 * HELD_MAX + 50)).chain([Step::Bump, Step::Commit(end(9))]);
+        let steps = [Step::Begin(NarrowXid(7), None)]
+            .into_iter()
+            .chain(touches(2 * HELD_MAX + 50))
+            .chain([Step::Bump, Step::Commit(end(9))]);
         let work = assemble(steps);
         assert!(matches!(work.first(), Some(Work::GiantBegins(NarrowXid(7)))));
         assert!(matches!(work.last(), Some(Work::GiantEnds { bumps: true, .. })));
@@ -225,7 +247,7 @@ mod tests {
     #[test]
     fn a_position_inside_a_transaction_is_not_handed_on() {
         let work = assemble([
-            Step::Begin(NarrowXid(7)),
+            Step::Begin(NarrowXid(7), None),
             Step::Reached(lsn(5), Place(5)),
             Step::Commit(end(9)),
             Step::Reached(lsn(12), Place(12)),

@@ -6,8 +6,9 @@ use freshline::{
     fault,
     replication::{SlotGuard, SlotName, StreamSettings},
     shutdown::Tasks,
-    telemetry::Metrics,
+    telemetry::{Metrics, names},
 };
+use metrics::counter;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -16,6 +17,9 @@ use crate::{config::Config, session::Sessions};
 /// Binds the port, and starts every task; the set owns them.
 pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let metrics = Metrics::install()?;
+    for name in [names::RELAY_PUBLISHED, names::SLOTS_DROPPED] {
+        counter!(name).absolute(0);
+    }
     let slot = SlotName::new(&config.slot).context("FRESHLINE_RELAY_SLOT cannot be used")?;
     let server = config.database_url.connect_options().application_name("freshline-relay");
     let slot_guard = SlotGuard::new(server.clone(), slot.clone(), config.slot_limits);

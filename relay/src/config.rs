@@ -7,10 +7,7 @@ use freshline::{
         kafka::{KafkaAddress, RETENTION_MIN_MS},
         nats::NatsSettings,
     },
-    config::{
-        DATABASE_URL, Description, Faults, Life, PUBLICATION, PostgresUrl, RELAY_SLOT, Reader, SLOT_DROP, SLOT_WARN, Setting, Vars,
-        Word,
-    },
+    config::{Description, Faults, Life, PUBLICATION, PostgresUrl, RELAY_SLOT, Reader, SLOT_DROP, SLOT_WARN, Setting, Vars, Word},
     replication::SlotLimits,
     service::Configuration,
 };
@@ -73,7 +70,8 @@ pub struct Config {
 impl Configuration for Config {
     fn settings() -> Vec<Description> {
         let own = [
-            DATABASE_URL.describe(),
+            PostgresUrl::SETTINGS[0],
+            PostgresUrl::SETTINGS[1],
             PUBLICATION.describe(),
             RELAY_SLOT.describe(),
             SLOT_WARN.describe(),
@@ -88,7 +86,7 @@ impl Configuration for Config {
 
     fn load(vars: &dyn Vars) -> Result<Self, Faults> {
         let mut read = Reader::new(vars);
-        let (database_url, publication, slot) = (read.get(&DATABASE_URL), read.get(&PUBLICATION), read.get(&RELAY_SLOT));
+        let (database_url, publication, slot) = (PostgresUrl::read(&mut read), read.get(&PUBLICATION), read.get(&RELAY_SLOT));
         let (address, to) = (read.get(&ADDRESS), read_broker(&mut read));
         let (warn, drop) = (read.get(&SLOT_WARN), read.optional(&SLOT_DROP));
         let life = Life::read(&mut read);

@@ -12,5 +12,5 @@ mod transaction;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    freshline::service::run("the relay", app::start)
+    freshline::service::run("freshline-relay", app::start)
 }

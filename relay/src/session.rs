@@ -239,6 +239,7 @@ impl Session {
             return Err(SessionError::SourceChanged { from: self.history, to: look.source });
         }
         self.snapshot = look.snapshot;
+        gauge!(names::POSITION_LAG).set(look.insert.get().saturating_sub(self.stream.position().get()) as f64);
         gauge!(names::RELAY_UNSTORED).set(self.stored.len() as f64);
         Ok(())
     }

@@ -58,6 +58,7 @@ pub struct Writer {
 struct Open {
     xid: Xid,
     commit: Lsn,
+    committed_us: Option<i64>,
     held: Vec<Held>,
     bytes: usize,
     /// How many events have been written already: those of a transaction that is too large to be held.
@@ -98,7 +99,7 @@ impl Writer {
     /// Takes one event, and adds the messages that it completes. The snapshot widens transaction ids.
     pub fn take(&mut self, event: Event, snapshot: &Snapshot, letters: &mut Vec<Letter>) {
         match event {
-            Event::Begin { xid, commit } => self.open = Some(Open::new(xid, commit, snapshot)),
+            Event::Begin { xid, commit, committed_us } => self.open = Some(Open::new(xid, commit, committed_us, snapshot)),
             Event::Row(change) => {
                 let key = self.keys.get(&change.relation.id).map_or_else(|| [].into(), |(_, key)| key.clone());
                 self.hold(Held::Row(change, key), letters);
@@ -146,7 +147,7 @@ impl Writer {
         for (n, event) in open.held.drain(..).enumerate() {
             open.written += 1;
             let is_last = end.is_some() && n + 1 == count;
-            let stamp = Stamp { xid: open.xid, end, ordinal: open.written, is_last };
+            let stamp = Stamp { xid: open.xid, committed_us: open.committed_us, end, ordinal: open.written, is_last };
             let id = MessageId { history: self.history, position: open.commit, ordinal: open.written };
             let (subject, posting) = event.written(&self.encoder, stamp, self.value_len_max);
             letters.push(Letter { subject, id, nonce: None, posting, confirms: end.filter(|_| is_last) });
@@ -170,8 +171,8 @@ impl Writer {
 }
 
 impl Open {
-    fn new(xid: NarrowXid, commit: Lsn, snapshot: &Snapshot) -> Self {
-        Self { xid: xid.widen(snapshot), commit, held: Vec::new(), bytes: 0, written: 0 }
+    fn new(xid: NarrowXid, commit: Lsn, committed_us: Option<i64>, snapshot: &Snapshot) -> Self {
+        Self { xid: xid.widen(snapshot), commit, committed_us, held: Vec::new(), bytes: 0, written: 0 }
     }
 }
 
@@ -265,7 +266,7 @@ mod tests {
 
     fn written(change: RowChange, value_len_max: usize) -> (String, Posting) {
         let history = "7/1/1".parse().expect("a history");
-        let stamp = Stamp { xid: Xid::new(7).expect("small"), end: None, ordinal: 1, is_last: false };
+        let stamp = Stamp { xid: Xid::new(7).expect("small"), committed_us: None, end: None, ordinal: 1, is_last: false };
         Held::Row(change, [0].into()).written(&Encoder::new("relay", "shop", history), stamp, value_len_max)
     }
 

@@ -4,6 +4,7 @@
 //! - [`Stage`] is what a test stands on: a fresh database with the migrations applied, a Redis, the URLs of every login;
 //! - [`Feed`] is what stands between its Postgres and an invalidator: nothing, the relay and NATS, or Debezium and Kafka;
 //! - [`Process`] runs one of our own binaries and reads its log; [`Proxy`] stands before a server and misbehaves;
+//! - [`Trust`] makes certificates for servers that speak TLS;
 //! - [`RuleCutter`] stands before a Redis and takes rules out of the scripts, to show what they are for;
 //! - [`until`] awaits a condition, so that no test has to sleep; [`seed`] is what a test chooses by that chooses at random.
 //!
@@ -19,6 +20,7 @@ mod running;
 mod seed;
 pub mod servers;
 mod stage;
+mod trust;
 mod until;
 mod watchdog;
 
@@ -30,4 +32,5 @@ pub use random::Random;
 pub use rule_cutter::{RuleCutter, rules_in};
 pub use seed::{SEED_VARIABLE, new_seed, seed};
 pub use stage::Stage;
+pub use trust::Trust;
 pub use until::{Probe, WAIT_MAX, until, until_within};

@@ -3,8 +3,10 @@
 //! They listen on 127.0.0.1 only. Postgres and Redis ask for a generated password, kept in files of mode 0600: a superuser of Postgres, or a Redis
 //! that can be told where to write, runs commands as its user, and other people may be on this machine. `trust` would hand them that.
 
+mod caddy;
 mod certificates;
 mod connect;
+mod container_tools;
 mod daemon;
 mod fetched;
 mod find;
@@ -17,14 +19,17 @@ mod nginx;
 mod password;
 pub mod port;
 mod postgres;
+mod prometheus;
 mod redis;
 mod schemathesis;
 mod user;
 
 use anyhow::Result;
 
+pub use caddy::Caddy;
 pub use certificates::{Authority, Certificate};
 pub use connect::{Connect, ConnectOptions, Connector, Topology};
+pub use container_tools::{check_with_hadolint, compose_config, ensure_container_tools};
 pub use daemon::Daemon;
 pub use find::{PostgresBinaries, RedisBinary, postgres, postgres_of, redis as redis_binary};
 pub use home::Home;
@@ -33,10 +38,19 @@ pub use kafka::{KAFKA_USER, Kafka, KafkaLogin, KafkaOptions, KafkaTls};
 pub use nats::{NATS_USER, Nats, NatsLogin, NatsOptions};
 pub use nginx::{NGINX_CACHE, Nginx};
 pub use password::Passwords;
-pub use postgres::{Postgres, PostgresOptions, Shutdown};
+pub use postgres::{Paused, Postgres, PostgresOptions, Shutdown};
+pub use prometheus::{Prometheus, check_with_promtool};
 pub use redis::{Redis, RedisOptions};
 pub use schemathesis::{ensure_schemathesis, schemathesis};
 pub use user::ServerUser;
+
+/// Sees to it that Prometheus and promtool are here.
+///
+/// # Errors
+/// If they are missing and may not be installed: with one line that says what to do.
+pub fn ensure_prometheus() -> Result<()> {
+    install::ensure_all(&[Missing::Prometheus])
+}
 
 /// Sees to it that the servers of brokers are here: nats-server, Kafka and Debezium, and what fetches and runs them.
 ///

@@ -38,9 +38,11 @@ impl Stage {
     /// # Panics
     /// If a server can't be started: with what to install, or the end of its log.
     pub async fn new() -> Self {
-        let shared = SHARED.get_or_try_init(async || Ok::<_, anyhow::Error>(Arc::new(start_postgres().await?))).await;
+        let shared = SHARED
+            .get_or_try_init(async || Ok::<_, anyhow::Error>(Arc::new(start_postgres(PostgresOptions::default()).await?)))
+            .await;
         let postgres = Arc::clone(shared.unwrap_or_else(|error| panic!("{error:#}")));
-        Self::on(postgres, false).await.unwrap_or_else(|error| panic!("{error:#}"))
+        Self::on(postgres, false, RedisOptions::default()).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// As [`Self::new`], on a Postgres that is this test's alone, to break as it likes. It takes a second or two more.
@@ -48,12 +50,20 @@ impl Stage {
     /// # Panics
     /// If a server can't be started.
     pub async fn own() -> Self {
-        let postgres = start_postgres().await.unwrap_or_else(|error| panic!("{error:#}"));
-        Self::on(Arc::new(postgres), true).await.unwrap_or_else(|error| panic!("{error:#}"))
+        Self::own_with(PostgresOptions::default(), RedisOptions::default()).await
     }
 
-    async fn on(postgres: Arc<Postgres>, own: bool) -> Result<Self> {
-        let redis = Redis::start(Home::scratch()?, RedisOptions::default()).await?;
+    /// As [`Self::own`], on servers that are like this.
+    ///
+    /// # Panics
+    /// If a server can't be started.
+    pub async fn own_with(postgres: PostgresOptions, redis: RedisOptions) -> Self {
+        let postgres = start_postgres(postgres).await.unwrap_or_else(|error| panic!("{error:#}"));
+        Self::on(Arc::new(postgres), true, redis).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    async fn on(postgres: Arc<Postgres>, own: bool, redis: RedisOptions) -> Result<Self> {
+        let redis = Redis::start(Home::scratch()?, redis).await?;
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..15]);
         postgres.run(&format!("create database {name} template {TEMPLATE}")).await?;
         let pool = PgPoolOptions::new().max_connections(8).connect_lazy(&postgres.url(Login::Superuser, &name))?;
@@ -193,9 +203,9 @@ impl Drop for Stage {
 }
 
 /// A server with the template in it.
-async fn start_postgres() -> Result<Postgres> {
+async fn start_postgres(options: PostgresOptions) -> Result<Postgres> {
     servers::ensure()?;
-    let postgres = Postgres::start(Home::scratch()?, PostgresOptions::default()).await?;
+    let postgres = Postgres::start(Home::scratch()?, options).await?;
     postgres.run(&format!("create database {TEMPLATE}")).await?;
     let mut connection = postgres.connect(TEMPLATE).await?;
     migrate(&mut connection).await?;

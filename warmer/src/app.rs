@@ -25,7 +25,7 @@ use crate::{
     ids::{Gather, Ids, IdsError, chunks_of},
     rate::Rate,
     report::Report,
-    tally::Summary,
+    tally::{Summary, Tally},
     warm::{Again, WarmError, Warmer},
 };
 
@@ -100,7 +100,7 @@ impl App {
     /// # Errors
     /// If the URL of Redis cannot be used.
     pub fn build(options: &Options, config: Config, stop: CancellationToken) -> anyhow::Result<(Self, LinkKeeper, Registration)> {
-        let Config { shared, cache } = config;
+        let Config { shared, cache, .. } = config;
         let client = redis::Client::open(shared.redis_url.connection_info())?;
         let (links, keeper) = Links::new(client.clone(), REDIS_DEADLINE);
         let registration = Registration::new(links.clone(), &shared.stripes, Process::this(Role::Warmer));
@@ -131,6 +131,11 @@ impl App {
         let (logging, concurrency) = (shared.life.logging, options.concurrency);
         let app = Self { client, which, ids_pool, warmer: warmer.into(), logging, chunk_len, concurrency, began: Instant::now() };
         Ok((app, keeper, registration))
+    }
+
+    /// Where the counts are kept.
+    pub fn tally(&self) -> Arc<Tally> {
+        self.warmer.tally.clone()
     }
 
     /// The counts now.

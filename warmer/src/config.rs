@@ -1,15 +1,20 @@
 //! What this process is told from outside: options say what to warm and how hard, variables say where the servers are.
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, builder::RangedI64ValueParser};
 use freshline::{
     cache,
-    config::{ABSENT_TTL, Description, Faults, LEASE_TTL, Reader, Shared, VALUE_TTL, Vars},
+    config::{ABSENT_TTL, Description, Faults, LEASE_TTL, Optional, Reader, Setting, Shared, VALUE_TTL, Vars},
 };
 
 /// How long Redis may take for one call. Well above a chunk's fill, and below any lease's life.
 pub const REDIS_DEADLINE: Duration = Duration::from_millis(900);
+
+/// Several runs may be under way on one machine, so none listens unless it is told where.
+const ADDRESS: Optional<SocketAddr> =
+    Setting::address("WARMER_ADDRESS", "Where a run answers `/metrics`, `/livez` and `/readyz` while it lasts. Left out: nowhere.")
+        .optional();
 
 const AFTER_HELP: &str = "\
 Where Postgres and Redis are is said by variables: see --settings.
@@ -115,13 +120,15 @@ where
 pub struct Config {
     /// What every process needs.
     pub shared: Shared,
+    /// Where to tell of the run, if anywhere.
+    pub address: Option<SocketAddr>,
     /// How long values and leases live.
     pub cache: cache::Settings,
 }
 
 /// Every variable that is read, for `--settings`.
 pub fn settings() -> Vec<Description> {
-    let own = [VALUE_TTL.describe(), ABSENT_TTL.describe(), LEASE_TTL.describe()];
+    let own = [ADDRESS.describe(), VALUE_TTL.describe(), ABSENT_TTL.describe(), LEASE_TTL.describe()];
     Shared::SETTINGS.into_iter().chain(own).collect()
 }
 
@@ -131,12 +138,12 @@ pub fn settings() -> Vec<Description> {
 /// Every fault, and not only the first.
 pub fn load(vars: &dyn Vars, concurrency: u16) -> Result<Config, Faults> {
     let mut read = Reader::new(vars);
-    let shared = Shared::read(&mut read);
+    let (shared, address) = (Shared::read(&mut read), read.optional(&ADDRESS));
     let (value_ttl, absent_ttl, lease_ttl) = (read.get(&VALUE_TTL), read.get(&ABSENT_TTL), read.get(&LEASE_TTL));
     read.finish(|| {
         let (value_ttl, absent_ttl, lease_ttl) = (value_ttl?, absent_ttl?, lease_ttl?);
         let loads_max = usize::from(concurrency);
         let cache = cache::Settings { value_ttl, absent_ttl, lease_ttl, loads_max, ..cache::Settings::default() };
-        Some(Config { shared: shared?, cache })
+        Some(Config { shared: shared?, address: address?, cache })
     })
 }

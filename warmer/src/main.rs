@@ -2,20 +2,21 @@
 //!
 //! ids → chunks → lease, one read, fill; then the summary.
 
-use std::{pin::pin, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use freshline::{
+    admin::{Admin, Readiness},
     config::Environment,
     fault::{Classified, Kind},
     service::{self, UNUSABLE},
     shutdown::{self, TaskError, Tasks, drain},
-    telemetry::chain,
+    telemetry::{Metrics, chain, trace},
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 mod app;
 mod config;
@@ -72,8 +73,14 @@ fn start(options: &Options, config: Config) -> Result<u8> {
 
 async fn run(options: &Options, config: Config) -> Result<u8> {
     let (stop, over, grace) = (CancellationToken::new(), CancellationToken::new(), config.shared.life.grace);
-    let (mut app, keeper, registration) = App::build(options, config, stop.clone())?;
+    let traces = trace::start(config.shared.life.traces.as_ref(), "freshline-warmer")?;
     let (mut tasks, keep) = (Tasks::new(), over.clone());
+    // Before the rest is made: what is counted goes to the recorder of that moment.
+    if let Some(address) = config.address {
+        answer_at(address, &mut tasks, &over).await?;
+    }
+    let (mut app, keeper, registration) = App::build(options, config, stop.clone())?;
+    tasks.spawn_sure("the counts as metrics", app.tally().meter(over.clone()));
     tasks.spawn("the link to Redis", async move {
         keeper.run(keep).await;
         Ok::<_, TaskError>(())
@@ -82,9 +89,21 @@ async fn run(options: &Options, config: Config) -> Result<u8> {
     let ending = run_until_asked(&mut app, &stop, grace).await;
     let summary = app.summary();
     over.cancel();
-    drain(tasks, grace, None).await?;
+    let drained = drain(tasks, grace, None).await;
+    traces.end().await;
+    drained?;
     print!("{summary}");
     Ok(judge(ending, &summary, grace))
+}
+
+/// Answers for the run at this address, until it is over.
+async fn answer_at(address: SocketAddr, tasks: &mut Tasks, over: &CancellationToken) -> Result<()> {
+    let metrics = Metrics::install()?;
+    let admin = Admin::bind(address, Readiness::new(), metrics.clone()).await.context("FRESHLINE_WARMER_ADDRESS cannot be used")?;
+    info!("metrics and readiness at http://{}", admin.address()?);
+    tasks.spawn_sure("the admin port", admin.serve(over.clone()));
+    tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(over.clone()));
+    Ok(())
 }
 
 /// How a run ended.

@@ -2,11 +2,19 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use freshline::cache::FillOutcome;
+use freshline::{cache::FillOutcome, telemetry::names};
+use metrics::counter;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+const METERED_EVERY: Duration = Duration::from_secs(1);
 
 /// The counts of a run that is under way.
 #[derive(Debug, Default)]
@@ -92,6 +100,24 @@ impl Tally {
     /// Rows could not be read from Postgres.
     pub fn unread(&self, ids: usize) {
         self.unread.fetch_add(ids as u64, Relaxed);
+    }
+
+    /// Tells the counts as metrics until `stop`, once a second: not for each id, of which there are tens of thousands.
+    pub async fn meter(self: Arc<Self>, stop: CancellationToken) {
+        let mut every = interval(METERED_EVERY);
+        while stop.run_until_cancelled(every.tick()).await.is_some() {
+            let Summary { filled, absent, already_there, refused, failed, .. } = self.summary(Duration::ZERO);
+            let counts = [
+                ("filled", filled),
+                ("absent", absent),
+                ("already-there", already_there),
+                ("refused", sum(&refused)),
+                ("failed", sum(&failed)),
+            ];
+            for (outcome, count) in counts {
+                counter!(names::WARMED, "outcome" => outcome).absolute(count);
+            }
+        }
     }
 
     /// The counts now.

@@ -10,6 +10,7 @@ use freshline::{
     catalog::{DatabaseError, Reads, keys},
     fault::{Classified, Kind},
     retry::{GivenUp, Policy, Retry},
+    telemetry::trace::Span,
 };
 use tokio::{
     sync::mpsc,
@@ -111,7 +112,7 @@ impl Warmer {
         }
         let deadline = Instant::now() + self.wait;
         loop {
-            let Some(outcomes) = self.lease_read_fill(&ids).await? else { return Ok(()) };
+            let Some(outcomes) = traced(&ids, self.lease_read_fill(&ids)).await? else { return Ok(()) };
             let away = self.count(&ids, outcomes);
             if away.is_empty() {
                 return Ok(());
@@ -237,4 +238,11 @@ impl Again {
     pub fn take(&self) -> Vec<(Uuid, FillOutcome)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Awaits the work on a chunk; its steps are parts of a span, if it is one of those that are traced.
+async fn traced<F: Future>(ids: &[Uuid], work: F) -> F::Output {
+    let Some(mut span) = Span::root("chunk.warm") else { return work.await };
+    span.tell("freshline.chunk.len", ids.len() as i64);
+    span.scope(work).await
 }

@@ -3,6 +3,7 @@
 //! One measurement a file. The sides that are compared take turns, so that what else the machine does meets both.
 
 mod backlog;
+mod collector;
 mod consume;
 mod cpu;
 mod hit;

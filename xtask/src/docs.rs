@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
-use freshline::telemetry::{ALL, MetricKind};
+use freshline::telemetry::{ALL, MetricKind, PROCESS};
 
 use crate::{cargo::cargo, checkout::root};
 
@@ -96,9 +96,9 @@ fn listed(name: &str, form: &str) -> Result<String> {
 fn metrics() -> Result<String> {
     let mut page = String::from(
         "# Metrics\n\nMade from the code by `cargo xtask docs`. Each process answers `/metrics` in Prometheus's text format, on its own \
-         address.\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n",
+         address; the warmer while a run lasts, where `FRESHLINE_WARMER_ADDRESS` says.\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n",
     );
-    for metric in ALL {
+    for metric in ALL.iter().chain(&PROCESS) {
         let kind = match metric.kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",

@@ -23,12 +23,12 @@ const STEPS: [&[&str]; 7] = [
     &["test", "--workspace", "--locked", "--quiet"],
 ];
 
-/// What the tests have in their names that need a broker. They are left out, and that is said, where neither the machine nor its
-/// package registries have one; a test of the product itself never depends on that.
+/// What the tests have in their names that need a broker, Prometheus, Schemathesis, or what checks containers. They are left out, and that is said,
+/// where neither the machine nor its package registries have it; a test of the product itself never depends on that.
 const WITH_BROKERS: [&str; 2] = ["nats", "kafka"];
-
-/// The same of Schemathesis, which is fetched as well.
-const WITH_SCHEMATHESIS: &str = "schemathesis";
+const WITH_PROMETHEUS: [&str; 1] = ["prometheus"];
+const WITH_CONTAINER_TOOLS: [&str; 3] = ["compose", "hadolint", "caddy"];
+const WITH_SCHEMATHESIS: [&str; 1] = ["schemathesis"];
 
 /// Check formatting, lints and house rules, then run all tests on servers of their own
 #[derive(Debug, Clone, clap::Args)]
@@ -36,12 +36,9 @@ pub struct Test {
     /// Run generated tests with this seed, as printed by a run that failed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Fail where NATS or Kafka cannot be had, instead of leaving out the tests that need them
+    /// Fail where NATS, Kafka, Prometheus, Compose, hadolint, Caddy or Schemathesis cannot be had, instead of leaving out the tests that need them
     #[arg(long)]
-    require_brokers: bool,
-    /// Fail where Schemathesis cannot be had, instead of leaving out the test that tries the API by its own document
-    #[arg(long)]
-    require_schemathesis: bool,
+    require_all: bool,
     /// Run only the tests whose names contain this
     #[arg(value_name = "NAME")]
     name: Option<String>,
@@ -55,17 +52,17 @@ impl Test {
         let begun = Instant::now();
         stage::servers::ensure_build_tools()?;
         stage::servers::ensure()?;
-        let brokers = stage::servers::ensure_brokers();
-        if let (Err(why), true) = (&brokers, self.require_brokers) {
-            bail!("the brokers cannot be had: {why:#}");
+        let wanted = [
+            ("NATS or Kafka", &WITH_BROKERS[..], stage::servers::ensure_brokers()),
+            ("Prometheus", &WITH_PROMETHEUS[..], stage::servers::ensure_prometheus()),
+            ("Compose, hadolint or Caddy", &WITH_CONTAINER_TOOLS[..], stage::servers::ensure_container_tools()),
+            ("Schemathesis", &WITH_SCHEMATHESIS[..], stage::servers::ensure_schemathesis()),
+        ];
+        let missing: Vec<_> = wanted.into_iter().filter_map(|(what, tests, had)| Some((what, tests, had.err()?))).collect();
+        if let (Some((what, _, why)), true) = (missing.first(), self.require_all) {
+            bail!("{what} cannot be had: {why:#}");
         }
-        let schemathesis = stage::servers::ensure_schemathesis();
-        if let (Err(why), true) = (&schemathesis, self.require_schemathesis) {
-            bail!("Schemathesis cannot be had: {why:#}");
-        }
-        let mut left_out = Vec::new();
-        left_out.extend(WITH_BROKERS.into_iter().filter(|_| brokers.is_err()));
-        left_out.extend(schemathesis.is_err().then_some(WITH_SCHEMATHESIS));
+        let left_out: Vec<&str> = missing.iter().flat_map(|(_, tests, _)| tests.iter().copied()).collect();
         for step in STEPS {
             let line = format!("cargo {}", step.join(" "));
             println!("== {line}");
@@ -76,17 +73,14 @@ impl Test {
             }
             println!("== {} took {}", step[0], seconds(step_begun.elapsed()));
         }
-        if let Err(why) = brokers {
-            println!("== NOT RUN: what needs NATS or Kafka, because they cannot be had here: {why:#}");
-        }
-        if let Err(why) = schemathesis {
-            println!("== NOT RUN: the API was not tried by its own document, because Schemathesis cannot be had here: {why:#}");
+        for (what, _, why) in missing {
+            println!("== NOT RUN: what needs {what}, because it cannot be had here: {why:#}");
         }
         println!("== all of it took {}", seconds(begun.elapsed()));
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Whether the step succeeded. Tests with one of these words in their names are left out.
+    /// Whether the step succeeded.
     fn step(&self, step: &[&str], seed: u64, left_out: &[&str]) -> Result<bool> {
         match step[0] {
             "xtask" if step[1] == "docs" => return Ok(Docs { check: true }.run()? == ExitCode::SUCCESS),

@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use freshline::{
+    cache::FallbackSize,
     coherence::{Info, Link, LinkError, Standing},
     registry::{Role, processes},
 };
@@ -107,12 +108,14 @@ pub struct InvalidatorHealth {
 }
 
 /// What this process keeps for times without Redis.
-#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct Fallback {
     /// How many values.
-    entries: u64,
+    entries: usize,
     /// How many bytes they take.
-    bytes: u64,
+    bytes: usize,
+    /// How many they may take.
+    max_bytes: usize,
 }
 
 /// Health of the cache.
@@ -218,9 +221,9 @@ impl Services {
         Ok((Standing::read(&link, &self.stripes).await?.is_open(), backend, latency_ms))
     }
 
-    /// The size of what is kept for times without Redis. This process keeps nothing, so that it is empty.
     fn fallback(&self) -> Fallback {
-        Fallback::default()
+        let FallbackSize { values, bytes, bytes_max } = self.cache.fallback_size();
+        Fallback { entries: values, bytes, max_bytes: bytes_max }
     }
 }
 

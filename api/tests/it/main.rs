@@ -11,4 +11,6 @@ mod latest;
 mod manage;
 mod products;
 mod protocol;
+mod secrets;
 mod support;
+mod tls;

@@ -2,9 +2,13 @@
 
 mod degraded;
 mod drain;
+mod faults;
 mod gap;
 mod races;
+mod rights;
+mod stampede;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with the other binary, which uses the rest")]
 mod support;
 mod town;
+mod traces;

@@ -19,7 +19,7 @@ const WARM_MAX: Duration = Duration::from_secs(60);
 /// The system, running.
 pub struct Town {
     pub replicas: [Api; 2],
-    /// One that has no Redis: what it answers was read from Postgres just now.
+    /// One that has no Redis, and keeps nothing in memory: what it answers was read from Postgres just now.
     pub fresh: Api,
     /// Locked by who kills it.
     pub invalidator: Mutex<Process>,
@@ -67,7 +67,8 @@ impl Town {
         let api = launch(&stage).variable("FRESHLINE_API_STATEMENT_MS", "20000").variables(settings.iter().copied());
         let cached = api.clone().variable("FRESHLINE_REDIS_URL", redis_url(Login::Api));
         // Port 1 of this machine: nobody listens there.
-        let uncached = api.variable("FRESHLINE_REDIS_URL", "redis://127.0.0.1:1/");
+        let uncached =
+            api.variable("FRESHLINE_REDIS_URL", "redis://127.0.0.1:1/").variable("FRESHLINE_API_FALLBACK_MAX_BYTES", "0");
         let (one, other, fresh) = futures::join!(Api::start(cached.clone()), Api::start(cached), Api::start(uncached));
         let stripes = Stripes::new(stage.name(), 1).expect("a layout");
         let town = Self { replicas: [one, other], fresh, invalidator, feed: Mutex::new(feed), stage, stripes, cutter };

@@ -89,30 +89,19 @@ impl NatsSettings {
     /// Reads them all; `None` where one has a fault, which the reader keeps.
     pub fn read(read: &mut Reader<'_>) -> Option<Self> {
         let (url, stream) = (read.get(&URL), read.get(&STREAM));
-        let (user, password, token) = (read.optional(&USER), read.optional(&PASSWORD), read.optional(&TOKEN));
+        let (user, token) = (read.both(&USER, &PASSWORD), read.optional(&TOKEN));
         let (nkey, credentials) = (read.optional(&NKEY), read.optional(&CREDENTIALS));
-        let (tls_ca, cert, key) = (read.optional(&TLS_CA), read.optional(&TLS_CERT), read.optional(&TLS_KEY));
+        let (tls_ca, tls_own) = (read.optional(&TLS_CA), read.both(&TLS_CERT, &TLS_KEY));
         let mut logins = Vec::new();
-        match (user?, password?) {
-            (Some(user), Some(password)) => logins.push(Login::Password(user, password)),
-            (None, None) => {}
-            (Some(_), None) => return read.fault(&PASSWORD.describe(), "is missing, and there is a user"),
-            (None, Some(_)) => return read.fault(&USER.describe(), "is missing, and there is a password"),
-        }
+        logins.extend(user?.map(|(user, password)| Login::Password(user, password)));
         logins.extend(token?.map(Login::Token));
         logins.extend(nkey?.map(Login::Nkey));
         logins.extend(credentials?.map(Login::Credentials));
-        let tls_own = match (cert?, key?) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            (Some(_), None) => return read.fault(&TLS_KEY.describe(), "is missing, and there is a certificate"),
-            (None, Some(_)) => return read.fault(&TLS_CERT.describe(), "is missing, and there is a key"),
-        };
         if logins.len() > 1 {
             return read.fault(&USER.describe(), "is one of several ways to log in: set only one");
         }
         let login = logins.pop().unwrap_or(Login::None);
-        Some(Self { url: url?, stream: stream?, login, tls_ca: tls_ca?, tls_own })
+        Some(Self { url: url?, stream: stream?, login, tls_ca: tls_ca?, tls_own: tls_own? })
     }
 
     /// The subjects of the stream: all that begin with its name, in small letters.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::meters::Meters;
 use crate::{
-    coherence::{Link, LinkError, Links, Stripe, Stripes},
+    coherence::{Link, LinkError, Links, Outage, Stripe, Stripes},
     fault::Classified,
     telemetry::chain,
 };
@@ -63,6 +63,11 @@ impl Door {
     /// The link that stands, for what sets something right even where a stripe is closed: a lease that is still held.
     pub fn link(&self) -> Option<Link> {
         self.links.get()
+    }
+
+    /// The outage that Redis is in, if it is away.
+    pub fn outage(&self) -> Option<Outage> {
+        self.links.outage()
     }
 
     /// Notes that a stripe is closed: it is not asked again for a while.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{FillOutcome, Found, ReadProof, lookup::Ask};
+use super::{FillOutcome, Found, Origin, ReadProof, lookup::Ask};
 use crate::coherence::{CacheKey, Control, Entry, Grounds, Proof, ProvenBy, Reading, Refusal, Stripe, Tag, TagReading};
 
 /// How an answer came about.
@@ -13,7 +13,7 @@ use crate::coherence::{CacheKey, Control, Entry, Grounds, Proof, ProvenBy, Readi
 pub struct Explanation {
     /// What was read.
     pub key: String,
-    /// Where the value came from: `redis` or `postgres`.
+    /// Where the value came from: `redis`, `fallback` or `postgres`.
     pub origin: &'static str,
     /// The rule that let the cache serve the value (`stream` or `read-time`), or the one that refused it in the last look.
     pub rule: &'static str,
@@ -175,6 +175,11 @@ impl Explanation {
         it.entry = entry.map(ExplainedEntry::new);
         it.tags = explained_tags(ask, reading, entry);
         it
+    }
+
+    /// Says that it was served from memory, because Redis is away.
+    pub(super) fn fell_back(&mut self, age: Duration) {
+        (self.origin, self.rule, self.age_us) = (Origin::Fallback.as_str(), "read-time", micros(age));
     }
 
     /// Adds what came before the last look.

@@ -9,9 +9,13 @@ use super::{
     CacheError, FillOutcome, Loaded, ReadProof, Shared, Value,
     door::Operation,
     explanation::Trace,
+    fallback::Kept,
     leases::{Claim, Held, Page},
 };
-use crate::coherence::{CacheKey, ETag, Entry, EntryId, Fill, Filling, Proof, Scripts, Source, Stripe};
+use crate::{
+    coherence::{CacheKey, ETag, Entry, EntryId, Fill, Filling, Proof, Scripts, Source, Stripe},
+    telemetry::trace::{self, SpanKind},
+};
 
 /// What was read, with the validator of each value and what became of its fill.
 pub(super) struct Fetched<V> {
@@ -40,9 +44,10 @@ impl Shared {
         F: Future<Output = Result<Loaded<Vec<Option<V>>>, E>>,
     {
         let holding = self.abandoned.hold(keys, claims);
+        let outage = self.door.outage();
         let loaded = self.loads.load(&self.meters, load).await;
         trace.step("load");
-        let Loaded { value: values, proof } = match loaded {
+        let (Loaded { value: values, proof }, began) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.give_back_all(keys, claims).await;
@@ -53,6 +58,11 @@ impl Shared {
         assert_eq!(values.len(), keys.len(), "the loader answers for each key that it was asked for");
         let bodies: Vec<_> = values.iter().map(|value| value.as_ref().map(V::encode)).collect();
         let etags: Vec<_> = bodies.iter().map(|body| ETag::of(body.as_deref().unwrap_or_default())).collect();
+        // Known to be of the primary: how far a standby is behind, nobody here can tell.
+        if let Some(outage) = outage.filter(|_| proof.source.is_some()) {
+            let kept = bodies.iter().zip(&etags).map(|(body, etag)| Kept { body: body.clone(), etag: *etag, began });
+            self.fallback.put(outage, keys.iter().map(|key| (*key).clone()).zip(kept));
+        }
         let fills = self.store(keys, claims, page, bodies, &proof).await;
         holding.end();
         trace.step("fill");
@@ -84,7 +94,8 @@ impl Shared {
             }
         }
         let source = proof.source.as_ref();
-        let (filled, ()) = join(self.fill(&fills, source), self.give_back(&unfit)).await;
+        let filling = join(self.fill(&fills, source), self.give_back(&unfit));
+        let (filled, ()) = trace::step("value.fill", SpanKind::Client, filling).await;
         for ((at, ..), outcome) in fills.iter().zip(filled) {
             outcomes[*at] = outcome;
         }

@@ -50,6 +50,8 @@ pub struct Found<V> {
 pub enum Origin {
     /// The cache.
     Redis,
+    /// This process's memory, because Redis is away: the database, no longer ago than the bound.
+    Fallback,
     /// The database, just now.
     Postgres,
 }
@@ -59,6 +61,7 @@ impl Origin {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Redis => "redis",
+            Self::Fallback => "fallback",
             Self::Postgres => "postgres",
         }
     }

@@ -2,41 +2,34 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
 use super::{CacheError, Loaded, meters::Meters};
+use crate::{
+    places::Places,
+    telemetry::trace::{self, SpanKind},
+};
 
 /// The places for loads.
 pub(super) struct Loads {
-    places: Semaphore,
-    wait: Duration,
+    places: Places,
 }
 
 impl Loads {
     pub fn new(max: usize, wait: Duration) -> Self {
-        Self { places: Semaphore::new(max), wait }
+        Self { places: Places::new(max, wait) }
     }
 
-    /// Loads as soon as there is a place.
-    pub async fn load<T, E, F>(&self, meters: &Meters, load: impl FnOnce() -> F) -> Result<Loaded<T>, CacheError<E>>
+    /// Loads as soon as there is a place. Tells, beside what it read, when it began to read.
+    pub async fn load<T, E, F>(&self, meters: &Meters, load: impl FnOnce() -> F) -> Result<(Loaded<T>, Instant), CacheError<E>>
     where
         F: Future<Output = Result<Loaded<T>, E>>,
     {
-        let Some(_place) = self.place().await else {
+        let Some(_place) = self.places.take().await else {
             meters.overloaded();
             return Err(CacheError::Overloaded);
         };
         let began = Instant::now();
-        let loaded = load().await;
+        let loaded = trace::step("value.load", SpanKind::Client, load()).await;
         meters.load(began.elapsed(), loaded.is_ok());
-        loaded.map_err(CacheError::Load)
-    }
-
-    async fn place(&self) -> Option<SemaphorePermit<'_>> {
-        // Without a timer where there is no need to wait.
-        match self.places.try_acquire() {
-            Ok(place) => Some(place),
-            Err(_) => tokio::time::timeout(self.wait, self.places.acquire()).await.ok()?.ok(),
-        }
+        loaded.map(|loaded| (loaded, began)).map_err(CacheError::Load)
     }
 }

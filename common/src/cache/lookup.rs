@@ -2,6 +2,8 @@
 //!
 //! *In one MGET*: a position that was read after a value may claim a change that the value lacks.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::future::join_all;
 use redis::Value as Reply;
@@ -10,9 +12,12 @@ use super::{
     Explanation, Found, Origin, Shared, Value, Want,
     door::{Barred, Operation},
 };
-use crate::coherence::{
-    CacheKey, Control, ETag, Entry, EntryId, Garbled, Grounds, LinkError, Reading, RedisTime, Refusal, Run, Stripe, Tag,
-    TagReading, TagVersion,
+use crate::{
+    coherence::{
+        CacheKey, Control, ETag, Entry, EntryId, Garbled, Grounds, LinkError, ProvenBy, Reading, RedisTime, Refusal, Run, Stripe,
+        Tag, TagReading, TagVersion,
+    },
+    telemetry::trace::{Span, SpanKind},
 };
 
 /// The most values that one MGET asks for, so that no reply keeps Redis from others for long.
@@ -34,6 +39,8 @@ pub(super) struct Served<V> {
     pub value: Option<V>,
     pub etag: ETag,
     pub grounds: Grounds,
+    /// Redis, or what stands in for it.
+    pub origin: Origin,
     pub explanation: Option<Box<Explanation>>,
 }
 
@@ -97,9 +104,28 @@ impl Shared {
     }
 
     /// Of a look that Redis did not answer, or was not asked.
-    fn blind<V>(&self, key: &CacheKey, ask: Ask<'_>, refusal: Refusal) -> Sight<V> {
-        let explanation = ask.want.explain.then(|| Explanation::blind(key, ask, refusal, self.bound(ask)));
-        Err(Refused { refusal, seen: None, explanation })
+    fn blind<V: Value>(&self, key: &CacheKey, ask: Ask<'_>, refusal: Refusal) -> Sight<V> {
+        let mut explanation = ask.want.explain.then(|| Explanation::blind(key, ask, refusal, self.bound(ask)));
+        let Some((value, etag, age)) = self.fallen_back(key, ask) else { return Err(Refused { refusal, seen: None, explanation }) };
+        if let Some(explanation) = &mut explanation {
+            explanation.fell_back(age);
+        }
+        let grounds = Grounds { age, proven_by: ProvenBy::ReadTime };
+        Ok(Served { value, etag, grounds, origin: Origin::Fallback, explanation })
+    }
+
+    /// What was read from Postgres since Redis went away, if this read may be answered with it: one that has to see a write of its own
+    /// may not.
+    fn fallen_back<V: Value>(&self, key: &CacheKey, ask: Ask<'_>) -> Option<(Option<V>, ETag, Duration)> {
+        if ask.want.token.is_some() {
+            return None;
+        }
+        let (kept, age) = self.fallback.get(self.door.outage()?, key, self.bound(ask))?;
+        let value = match kept.body {
+            Some(body) => Some(V::decode(body)?),
+            None => None,
+        };
+        Some((value, kept.etag, age))
     }
 
     /// The one MGET: control records of the stripes used, then values, then tags.
@@ -110,8 +136,11 @@ impl Shared {
             Barred::NoLink => Refusal::Unreachable,
         })?;
         let command = self.mget(&stripes, keys, tags);
+        let looking = Span::child("cache.look", SpanKind::Client);
         let reply = link.call::<Reply>(&command).await.and_then(|reply| whole(reply, stripes.len() + keys.len() + tags.len()));
+        drop(looking);
         let reply = self.door.heard(&self.meters, Operation::Look, &stripes, reply).ok_or(Refusal::Unreachable)?;
+        self.fallback.clear();
         let (run, now) = (link.run(), link.now());
         let mut reply = reply.into_iter();
         let controls: Vec<_> = stripes
@@ -190,7 +219,9 @@ impl Shared {
             Explanation::of_look(key, stripe, ask, &reading, entry.as_ref(), verdict)
         });
         match (verdict, entry) {
-            (Ok((grounds, value)), Some(entry)) => Ok(Served { value, etag: entry.etag, grounds, explanation }),
+            (Ok((grounds, value)), Some(entry)) => {
+                Ok(Served { value, etag: entry.etag, grounds, origin: Origin::Redis, explanation })
+            }
             (Ok(_), None) => Err(Refused { refusal: Refusal::Missing, seen: None, explanation }),
             (Err(refusal), _) => Err(Refused { refusal, seen: claimed, explanation }),
         }
@@ -205,7 +236,7 @@ impl Shared {
         Refusal::Garbled
     }
 
-    fn bound(&self, ask: Ask<'_>) -> std::time::Duration {
+    fn bound(&self, ask: Ask<'_>) -> Duration {
         let setting = self.settings.max_staleness;
         ask.want.max_staleness.map_or(setting, |wanted| wanted.min(setting))
     }
@@ -217,7 +248,7 @@ impl<V> Served<V> {
             value: self.value,
             etag: self.etag,
             age: self.grounds.age,
-            origin: Origin::Redis,
+            origin: self.origin,
             refusal: None,
             fill: None,
             explanation: self.explanation,

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
 
-use super::{FillOutcome, leases::Claim};
+use super::{FillOutcome, Origin, leases::Claim};
 use crate::{
     coherence::{LinkError, Refusal},
-    telemetry::names,
+    telemetry::{from_zero, names},
 };
 
 /// The handles. Made when the process's recorder is installed: handles from before it count nothing.
 pub(super) struct Meters {
     hits: Counter,
+    fallbacks: Counter,
     refusals: [Counter; Refusal::ALL.len()],
     leases: [Counter; Claim::WORDS.len()],
     fills: [Counter; FillOutcome::ALL.len()],
@@ -25,8 +26,14 @@ pub(super) struct Meters {
 
 impl Meters {
     pub fn new() -> Self {
+        from_zero(&[
+            (names::REDIS_FAILURES, "reason", &LinkError::WORDS),
+            (names::UNREADABLE_ENTRIES, "reason", &["format", "shape", "checksum", "body"]),
+            (names::RECONNECTS, "to", &["redis"]),
+        ]);
         Self {
             hits: counter!(names::READS, "outcome" => "hit"),
+            fallbacks: counter!(names::READS, "outcome" => Origin::Fallback.as_str()),
             refusals: Refusal::ALL.map(|refusal| counter!(names::READS, "outcome" => refusal.as_str())),
             leases: Claim::WORDS.map(|word| counter!(names::LEASES, "outcome" => word)),
             fills: FillOutcome::ALL.map(|outcome| counter!(names::FILLS, "outcome" => outcome.as_str())),
@@ -38,9 +45,13 @@ impl Meters {
         }
     }
 
-    /// The first look at Redis served a read.
-    pub fn hit(&self) {
-        self.hits.increment(1);
+    /// The first look served a read.
+    pub fn served(&self, origin: Origin) {
+        match origin {
+            Origin::Fallback => &self.fallbacks,
+            Origin::Redis | Origin::Postgres => &self.hits,
+        }
+        .increment(1);
     }
 
     /// The first look at Redis did not serve a read.

@@ -12,7 +12,10 @@ use super::{
     leases::{Claim, Page},
     lookup::{Ask, Refused, Sight},
 };
-use crate::coherence::{CacheKey, ETag, Refusal};
+use crate::{
+    coherence::{CacheKey, ETag, Refusal},
+    telemetry::trace::{self, SpanKind},
+};
 
 /// How soon a reader who waits for another's fill looks again; the pause doubles from here.
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -105,7 +108,7 @@ impl<'a, V: Value> Miss<'a, V> {
             Ok(page) => {
                 let seen = |at: &usize| self.sights[*at].as_ref().err().and_then(|refused| refused.seen);
                 let wanted: Vec<_> = unserved.iter().map(|at| (self.keys[*at], seen(at))).collect();
-                (page, self.shared.lease(&wanted).await)
+                (page, trace::step("lease.take", SpanKind::Client, self.shared.lease(&wanted)).await)
             }
             Err(claim) => {
                 unserved.iter().for_each(|_| self.shared.meters.lease(&claim));
@@ -138,7 +141,8 @@ impl<'a, V: Value> Miss<'a, V> {
         if any(&self.claims, |claim| !matches!(claim, Claim::Hit | Claim::Busy)) {
             return;
         }
-        let waiting = tokio::time::timeout(self.shared.settings.busy_wait, self.wait_while_busy());
+        let (busy_wait, waiting) = (self.shared.settings.busy_wait, self.wait_while_busy());
+        let waiting = trace::step("fill.await", SpanKind::Internal, tokio::time::timeout(busy_wait, waiting));
         // Run out or not: what is not served now is loaded.
         waiting.await.unwrap_or(());
     }

@@ -22,6 +22,9 @@ pub struct Settings {
     pub loads_max: usize,
     /// How long a load waits for its place; then the read is refused as overloaded.
     pub load_wait: Duration,
+    /// How many bytes of values this process may keep in memory while Redis is away, each served until it is as old as
+    /// `max_staleness`; 0 for none.
+    pub fallback_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -35,6 +38,7 @@ impl Default for Settings {
             closed_pause: Duration::from_millis(50),
             loads_max: 16,
             load_wait: Duration::from_secs(1),
+            fallback_bytes_max: 0,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What can go wrong between the catalogue and Postgres, and whose matter it is.
 
-use crate::coherence::ETag;
-use crate::fault::{Classified, Kind};
+use crate::{
+    coherence::ETag,
+    fault::{Classified, Kind},
+    tls,
+};
 
 /// A statement that Postgres did not carry out.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +15,15 @@ pub enum DatabaseError {
     /// It did not answer in time. A write may have been carried out all the same.
     #[error("Postgres did not answer within {} ms", .0.as_millis())]
     Silent(std::time::Duration),
+    /// It did not answer the calls before this one, which was not made.
+    #[error("Postgres has not answered lately, and is not asked at present")]
+    Barred,
+    /// More calls wait for Postgres than may, and this one was not made.
+    #[error("too many calls wait for Postgres")]
+    Overloaded,
+    /// Its certificate is not trusted, or ours is not.
+    #[error("there is no trust between Postgres and this process")]
+    Untrusted(#[source] sqlx::Error),
     /// It refuses this login, database, table or function.
     #[error("Postgres refuses what the catalogue needs")]
     Refused(#[source] sqlx::Error),
@@ -26,7 +38,9 @@ pub enum DatabaseError {
 impl Classified for DatabaseError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unavailable(_) | Self::Silent(_) => Kind::Transient,
+            Self::Unavailable(_) | Self::Silent(_) | Self::Barred | Self::Overloaded => Kind::Transient,
+            // A certificate is renewed, here or there, while this process runs.
+            Self::Untrusted(_) => Kind::Transient,
             Self::Refused(_) | Self::Nameless => Kind::Permanent,
             Self::Unexpected(_) => Kind::Bug,
         }
@@ -40,7 +54,23 @@ impl Classified for DatabaseError {
                     .into(),
             ),
             Self::Nameless => Some("as a superuser: grant pg_read_all_stats to the owner of freshline.source()".into()),
-            Self::Unavailable(_) | Self::Silent(_) | Self::Unexpected(_) => None,
+            Self::Untrusted(error) => tls::cause_of(error).map(|cause| tls::POSTGRES.remedy(cause)),
+            Self::Unavailable(_) | Self::Silent(_) | Self::Barred | Self::Overloaded | Self::Unexpected(_) => None,
+        }
+    }
+}
+
+impl DatabaseError {
+    /// Whether no answer came: one that says no is an answer.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::Untrusted(_) => true,
+            // Connection lost, out of resources, shutting down or starting. Others of its kind are about the statement.
+            Self::Unavailable(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class)))
+            }
+            Self::Unavailable(_) => true,
+            Self::Barred | Self::Overloaded | Self::Refused(_) | Self::Nameless | Self::Unexpected(_) => false,
         }
     }
 }
@@ -48,6 +78,9 @@ impl Classified for DatabaseError {
 impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
+        if tls::cause_of(&error).is_some() {
+            return Self::Untrusted(error);
+        }
         match kind_of(&error) {
             Kind::Transient => Self::Unavailable(error),
             Kind::Permanent => Self::Refused(error),
@@ -113,6 +146,16 @@ pub enum WriteError {
     /// Postgres did not carry it out.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+impl WriteError {
+    /// Whether no answer came.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::SkuTaken { .. } | Self::Invalid { .. } | Self::Changed { .. } => false,
+            Self::NotBegun(error) | Self::Database(error) => error.is_silence(),
+        }
+    }
 }
 
 impl Classified for WriteError {

@@ -12,6 +12,7 @@ use super::error::DatabaseError;
 use super::list::{List, Page};
 use super::page_rows::page_rows;
 use super::product::{Product, Texts, texts};
+use crate::breaker::{Barred, Breaker};
 use crate::cache::{Loaded, ReadProof};
 
 /// Reads products, on sessions of [`read_pool`](super::read_pool). What it answers was read after the call began.
@@ -19,6 +20,7 @@ use crate::cache::{Loaded, ReadProof};
 pub struct Reads {
     pool: PgPool,
     deadline: Duration,
+    breaker: Option<Breaker>,
 }
 
 /// A row of a statement that feeds the cache. The rows repeat the statement's proof, and there is one at least: what is
@@ -50,7 +52,18 @@ macro_rules! products {
 impl Reads {
     /// Reads on this pool, each call within `deadline`, waiting for a session included.
     pub fn new(pool: PgPool, deadline: Duration) -> Self {
-        Self { pool, deadline }
+        Self { pool, deadline, breaker: None }
+    }
+
+    /// The same, behind a breaker: while Postgres does not answer, a call fails at once with [`DatabaseError::Barred`].
+    #[must_use]
+    pub fn behind(self, breaker: Breaker) -> Self {
+        Self { breaker: Some(breaker), ..self }
+    }
+
+    /// What stands before its calls.
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.breaker.as_ref()
     }
 
     /// The product with this id, or that there is none.
@@ -112,7 +125,11 @@ impl Reads {
         &self,
         rows: impl Future<Output = sqlx::Result<Vec<ProvenRow<T>>>>,
     ) -> Result<(Vec<T>, ReadProof), DatabaseError> {
-        let rows = timeout(self.deadline, rows).await.map_err(|_| DatabaseError::Silent(self.deadline))??;
+        let rows = async { Ok(timeout(self.deadline, rows).await.map_err(|_| DatabaseError::Silent(self.deadline))??) };
+        let rows = match &self.breaker {
+            Some(breaker) => breaker.call(rows, DatabaseError::is_silence).await.map_err(|Barred| DatabaseError::Barred)??,
+            None => rows.await?,
+        };
         let first = rows.first().ok_or_else(|| unexpected("a read without a row for its proof"))?;
         let proof = ReadProof::parse(&first.snapshot, first.source.as_deref()).map_err(unexpected)?;
         Ok((rows.into_iter().map(|row| row.row).collect(), proof))

@@ -4,8 +4,10 @@
 //! product is still what its writer has seen is two: the first locks the row and looks.
 //! When it has returned, and so
 //! is committed, the same session is asked for the log's insert position: the commit lies below it.
+//!
+//! A write that is traced says so in its own transaction, for the invalidator: see [`trace`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::value::RawValue;
 use sqlx::Connection;
@@ -17,13 +19,20 @@ use super::error::{DatabaseError, WriteError};
 use super::price::Price;
 use super::product::{Product, Texts, texts};
 use super::refusal::{refused, without_nul};
+use crate::breaker::{Barred, Breaker};
 use crate::coherence::{ETag, Token, Xid};
+use crate::places::Places;
+use crate::telemetry::trace::{self, SpanKind};
 
 /// Writes products, on sessions of [`write_pool`](super::write_pool).
 #[derive(Debug, Clone)]
 pub struct Writes {
     pool: PgPool,
     deadline: Duration,
+    /// As many as there are sessions, each waited for as long as a session is: then a session that cannot be had is one that
+    /// cannot be made, and not one that others have.
+    places: Arc<Places>,
+    breaker: Option<Breaker>,
 }
 
 /// All of a product that a client chooses.
@@ -82,15 +91,18 @@ struct WrittenRow {
     row: Texts,
 }
 
-/// A statement that ends in `returning`, answering with the transaction and the columns of [`Texts`].
+/// A statement that ends in `returning`, answering with the transaction and the columns of [`Texts`]. Its last argument, named apart, is
+/// the traceparent: null where the write is not traced, and then the function, which is strict, does nothing.
 macro_rules! returning {
-    ($statement:literal, $($argument:expr),*) => {
+    ($statement:literal, $($argument:expr),*; $traceparent:literal) => {
         sqlx::query!(
             $statement + r#" returning pg_current_xact_id()::text as "xid!",
+                pg_logical_emit_message(true, 'freshline.trace', "# + $traceparent + r#"::text)::text as traced,
                 id::text as "id?", sku::text as "sku?", name::text as "name?", description::text as "description?",
                 category::text as "category?", price::text as "price?", stock_quantity::text as "stock_quantity?", attributes::text as "attributes?",
                 created_at::text as "created_at?", updated_at::text as "updated_at?""#,
-            $($argument),*
+            $($argument,)*
+            trace::traceparent()
         )
         .map(|row| WrittenRow { xid: row.xid, row: texts!(row) })
     };
@@ -99,7 +111,19 @@ macro_rules! returning {
 impl Writes {
     /// Writes on this pool, each call within `deadline`, waiting for a session included.
     pub fn new(pool: PgPool, deadline: Duration) -> Self {
-        Self { pool, deadline }
+        let places = Places::new(pool.options().get_max_connections() as usize, pool.options().get_acquire_timeout());
+        Self { pool, deadline, places: Arc::new(places), breaker: None }
+    }
+
+    /// The same, behind a breaker: while Postgres does not answer, a call fails at once with [`DatabaseError::Barred`].
+    #[must_use]
+    pub fn behind(self, breaker: Breaker) -> Self {
+        Self { breaker: Some(breaker), ..self }
+    }
+
+    /// What stands before its calls.
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.breaker.as_ref()
     }
 
     /// Makes a product, with an id of its own.
@@ -119,7 +143,7 @@ impl Writes {
             new.category,
             price,
             new.stock_quantity,
-            new.attributes.get()
+            new.attributes.get(); "$8"
         );
         let written = self.write(Some(&new.sku), None, async |session| statement.fetch_all(session).await).await?;
         written.ok_or_else(|| DatabaseError::Unexpected("an insert without a row".into()).into())
@@ -143,7 +167,7 @@ impl Writes {
             new.category,
             price,
             new.stock_quantity,
-            new.attributes.get()
+            new.attributes.get(); "$9"
         );
         self.write(Some(&new.sku), still(id, seen), async |session| statement.fetch_all(session).await).await
     }
@@ -170,7 +194,7 @@ impl Writes {
             patch.category.as_deref(),
             price,
             patch.stock_quantity,
-            patch.attributes.as_deref().map(RawValue::get)
+            patch.attributes.as_deref().map(RawValue::get); "$10"
         );
         self.write(patch.sku.as_deref(), still(id, seen), async |session| statement.fetch_all(session).await).await
     }
@@ -180,7 +204,7 @@ impl Writes {
     /// # Errors
     /// As [`Writes::update`].
     pub async fn delete(&self, id: Uuid, seen: Seen<'_>) -> Result<Option<Written>, WriteError> {
-        let statement = returning!("delete from public.products where id = $1", id);
+        let statement = returning!("delete from public.products where id = $1", id; "$2");
         self.write(None, still(id, seen), async |session| statement.fetch_all(session).await).await
     }
 
@@ -193,6 +217,7 @@ impl Writes {
         still: Option<(Uuid, &[ETag])>,
         statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<Vec<WrittenRow>>,
     ) -> Result<Option<Written>, WriteError> {
+        let _place = self.places.take().await.ok_or(WriteError::NotBegun(DatabaseError::Overloaded))?;
         let write = async {
             let mut session = self.pool.acquire().await.map_err(|error| WriteError::NotBegun(error.into()))?;
             let rows = match still {
@@ -207,7 +232,15 @@ impl Writes {
             };
             Ok::<_, WriteError>((session, rows))
         };
-        let (mut session, rows) = timeout(self.deadline, write).await.map_err(|_| DatabaseError::Silent(self.deadline))??;
+        let write = trace::step("product.write", SpanKind::Client, timeout(self.deadline, write));
+        let write = async { write.await.map_err(|_| DatabaseError::Silent(self.deadline))? };
+        let (mut session, rows) = match &self.breaker {
+            Some(breaker) => {
+                let written = breaker.call(write, WriteError::is_silence).await;
+                written.map_err(|Barred| WriteError::NotBegun(DatabaseError::Barred))??
+            }
+            None => write.await?,
+        };
         let Some(written) = rows.into_iter().next() else { return Ok(None) };
         let token = timeout(self.deadline, prove(&mut session, &written.xid)).await;
         let product = written.row.product().map_err(unexpected)?.ok_or_else(|| unexpected("a write without a row"))?;

@@ -6,7 +6,10 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::{Duration, Instant},
 };
@@ -20,7 +23,10 @@ use super::{
     identity::Run,
     scripts::{SCRIPTS, Script},
 };
-use crate::fault::{Classified, Kind};
+use crate::{
+    fault::{Classified, Kind},
+    tls,
+};
 
 /// How long a connection may take to be made, hello and all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,6 +48,8 @@ pub(super) struct Shared {
     is_broken: AtomicBool,
     /// Whether the last call was given up.
     silent: AtomicBool,
+    /// How often Redis has gone away, over all links of a keeper. Counted before it shows in `silent` or `is_broken`.
+    outages: Arc<AtomicU64>,
     silenced: Notify,
     clock: Clock,
 }
@@ -58,6 +66,9 @@ pub enum LinkError {
     /// Redis answered with an error: out of memory, loading its file, a replica.
     #[error("Redis refused a command")]
     Refused(#[source] redis::RedisError),
+    /// Its certificate is not trusted, or ours is not.
+    #[error("there is no trust between Redis and this process")]
+    Untrusted(#[source] redis::RedisError),
     /// The user of the connection may not do what the protocol needs.
     #[error("Redis does not let this user in, or not do this")]
     Forbidden(#[source] redis::RedisError),
@@ -73,6 +84,8 @@ impl Classified for LinkError {
     fn kind(&self) -> Kind {
         match self {
             Self::Down(_) | Self::Silent | Self::Refused(_) => Kind::Transient,
+            // A certificate is renewed, here or there, while this process runs.
+            Self::Untrusted(_) => Kind::Transient,
             Self::Forbidden(_) | Self::TooOld(_) => Kind::Permanent,
             Self::Reply(_) => Kind::Bug,
         }
@@ -80,22 +93,28 @@ impl Classified for LinkError {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Forbidden(_) => {
-                Some("check user and password in FRESHLINE_REDIS_URL, and the user's rules with ACL GETUSER".into())
-            }
+            Self::Forbidden(_) => Some(
+                "check user and password in FRESHLINE_REDIS_URL or FRESHLINE_REDIS_PASSWORD, and the user's rules with ACL GETUSER"
+                    .into(),
+            ),
             Self::TooOld(_) => Some("use Redis 7.0 or newer, or any Valkey".into()),
+            Self::Untrusted(error) => tls::cause_of(error).map(|cause| tls::REDIS.remedy(cause)),
             Self::Down(_) | Self::Silent | Self::Refused(_) | Self::Reply(_) => None,
         }
     }
 }
 
 impl LinkError {
+    /// Every word that [`Self::as_str`] answers with.
+    pub const WORDS: [&'static str; 6] = ["down", "silent", "refused", "forbidden", "too-old", "reply"];
+
     /// A word for metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Down(_) => "down",
             Self::Silent => "silent",
             Self::Refused(_) => "refused",
+            Self::Untrusted(_) => "untrusted",
             Self::Forbidden(_) => "forbidden",
             Self::TooOld(_) => "too-old",
             Self::Reply(_) => "reply",
@@ -104,7 +123,7 @@ impl LinkError {
 
     /// Whether nothing more can be had from the link that gave this error.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Down(_))
+        matches!(self, Self::Down(_) | Self::Untrusted(_))
     }
 }
 
@@ -112,6 +131,7 @@ impl From<redis::RedisError> for LinkError {
     fn from(error: redis::RedisError) -> Self {
         use redis::{ErrorKind::*, ServerErrorKind::NoPerm};
         match error.kind() {
+            _ if tls::cause_of(&error).is_some() => Self::Untrusted(error),
             _ if error.is_timeout() => Self::Silent,
             _ if error.is_connection_dropped() || error.is_connection_refusal() || error.is_io_error() => Self::Down(Some(error)),
             AuthenticationFailed | Server(NoPerm) => Self::Forbidden(error),
@@ -128,6 +148,15 @@ impl Link {
     /// # Errors
     /// Any [`LinkError`].
     pub async fn connect(client: &redis::Client, deadline: Duration) -> Result<Self, LinkError> {
+        Self::connect_counting(client, deadline, Arc::default()).await
+    }
+
+    /// The same; from then on each time that Redis goes away is counted.
+    pub(super) async fn connect_counting(
+        client: &redis::Client,
+        deadline: Duration,
+        outages: Arc<AtomicU64>,
+    ) -> Result<Self, LinkError> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(Some(CONNECT_TIMEOUT));
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
@@ -140,7 +169,7 @@ impl Link {
         connection.set_response_timeout(deadline);
         let (broken, is_broken) = (CancellationToken::new(), AtomicBool::new(false));
         let (silent, silenced) = (AtomicBool::new(false), Notify::new());
-        Ok(Self { shared: Arc::new(Shared { connection, run, digests, broken, is_broken, silent, silenced, clock }) })
+        Ok(Self { shared: Arc::new(Shared { connection, run, digests, broken, is_broken, silent, outages, silenced, clock }) })
     }
 
     pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
@@ -177,12 +206,12 @@ impl Link {
 
     /// Whether Redis failed to answer in time, and has not answered since.
     pub fn is_silent(&self) -> bool {
-        self.shared.silent.load(Relaxed)
+        self.shared.silent.load(Acquire)
     }
 
     /// Whether the connection is gone for good.
     pub fn is_broken(&self) -> bool {
-        self.shared.is_broken.load(Relaxed)
+        self.shared.is_broken.load(Acquire)
     }
 
     /// Waits until the connection is gone for good.
@@ -246,20 +275,29 @@ impl Link {
         let reply = reply.map_err(Into::into);
         match &reply {
             Err(error) if error.is_final() => {
-                self.shared.is_broken.store(true, Relaxed);
+                self.count_outage();
+                self.shared.is_broken.store(true, Release);
                 self.shared.broken.cancel();
             }
             Err(LinkError::Silent) => {
-                self.shared.silent.store(true, Relaxed);
+                self.count_outage();
+                self.shared.silent.store(true, Release);
                 self.shared.silenced.notify_one();
             }
             Ok(_) | Err(_) => {
                 if self.is_silent() {
-                    self.shared.silent.store(false, Relaxed);
+                    self.shared.silent.store(false, Release);
                 }
             }
         }
         reply
+    }
+
+    /// Counts that Redis goes away, unless it is away. Two who notice at once may both count: it is another outage all the same.
+    fn count_outage(&self) {
+        if !self.is_silent() && !self.is_broken() {
+            self.shared.outages.fetch_add(1, Relaxed);
+        }
     }
 }
 

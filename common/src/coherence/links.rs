@@ -1,14 +1,21 @@
 //! Keeps a link to Redis: makes another when one breaks, and asks a silent one until it answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Acquire},
+    },
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwapOption;
+use metrics::{Gauge, counter, gauge, histogram};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::link::{Link, LinkError, Shared};
-use crate::fault::Classified;
+use crate::{fault::Classified, telemetry::names};
 
 /// How often the clock is read on a link that answers. A reading serves until the next, and drift is far below a microsecond a second.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,8 +27,21 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Links {
     current: Arc<ArcSwapOption<Shared>>,
+    outages: Arc<AtomicU64>,
     /// Told of each change of `current`. Read apart from it, because each read of the cache asks for the link, and this has a lock.
     changed: watch::Receiver<()>,
+}
+
+/// One time that Redis was away. Two are the same only if it did not answer in between; a later one is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Outage(u64);
+
+#[cfg(test)]
+impl Outage {
+    /// One of this number, for tests without a Redis.
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 /// The task that keeps [`Links`] supplied. To be spawned, and owned, by the process.
@@ -29,20 +49,30 @@ pub struct LinkKeeper {
     client: redis::Client,
     deadline: Duration,
     current: Arc<ArcSwapOption<Shared>>,
+    outages: Arc<AtomicU64>,
     changed: watch::Sender<()>,
+    is_open: Gauge,
 }
 
 impl Links {
     /// Links to this Redis, each call of which is given up after `deadline`; and the task that makes them.
     pub fn new(client: redis::Client, deadline: Duration) -> (Self, LinkKeeper) {
         let (sender, changed) = watch::channel(());
-        let current = Arc::new(ArcSwapOption::empty());
-        (Self { current: current.clone(), changed }, LinkKeeper { client, deadline, current, changed: sender })
+        let (current, outages) = (Arc::new(ArcSwapOption::empty()), Arc::new(AtomicU64::new(0)));
+        let links = Self { current: current.clone(), outages: outages.clone(), changed };
+        let is_open = gauge!(names::BREAKER_OPEN, "dependency" => "redis");
+        (links, LinkKeeper { client, deadline, current, outages, changed: sender, is_open })
     }
 
     /// The link that stands now; `None` where there is none, or where it is silent.
     pub fn get(&self) -> Option<Link> {
         self.unbroken().filter(|link| !link.is_silent())
+    }
+
+    /// The outage that Redis is in; `None` while there is a link that answers.
+    pub fn outage(&self) -> Option<Outage> {
+        // In this order: an outage is counted before the link shows it.
+        if self.get().is_some() { None } else { Some(Outage(self.outages.load(Acquire))) }
     }
 
     /// Waits for a link.
@@ -68,22 +98,48 @@ impl LinkKeeper {
     }
 
     fn set(&self, link: Option<&Link>) {
+        up(link.is_some());
         self.current.store(link.map(|link| link.shared().clone()));
+        self.is_open.set(if link.is_none() { 1.0 } else { 0.0 });
         self.changed.send_replace(());
     }
 
+    /// Reads the clock of a link until it breaks.
+    async fn watch_over(&self, link: &Link) {
+        loop {
+            self.is_open.set(if link.is_silent() { 1.0 } else { 0.0 });
+            let pause = if link.is_silent() { RETRY_MIN } else { CLOCK_INTERVAL };
+            tokio::select! {
+                () = link.broken() => return,
+                () = link.silenced(), if !link.is_silent() => continue,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let (was_silent, asked) = (link.is_silent(), Instant::now());
+            let time = link.time().await;
+            up(time.is_ok());
+            match time {
+                Ok(_) if was_silent => info!("Redis answers again"),
+                Ok(_) => histogram!(names::REDIS_ROUND_TRIP).record(asked.elapsed()),
+                Err(LinkError::Silent) if was_silent => {}
+                Err(error) => report(&error),
+            }
+        }
+    }
+
     async fn keep(self) {
+        self.is_open.set(1.0);
         let mut pause = RETRY_MIN;
         let mut is_known_down = false;
+        up(false);
         loop {
-            match Link::connect(&self.client, self.deadline).await {
+            match Link::connect_counting(&self.client, self.deadline, self.outages.clone()).await {
                 Ok(link) => {
                     info!(redis.run = %link.run(), "connected to Redis, process {}", link.run());
                     (pause, is_known_down) = (RETRY_MIN, false);
                     self.set(Some(&link));
-                    watch_over(&link).await;
+                    self.watch_over(&link).await;
                     self.set(None);
-                    metrics::counter!(crate::telemetry::names::RECONNECTS, "to" => "redis").increment(1);
+                    counter!(names::RECONNECTS, "to" => "redis").increment(1);
                     warn!("the connection to Redis broke");
                 }
                 Err(error) => {
@@ -98,23 +154,8 @@ impl LinkKeeper {
     }
 }
 
-/// Reads the clock of a link until it breaks.
-async fn watch_over(link: &Link) {
-    loop {
-        let pause = if link.is_silent() { RETRY_MIN } else { CLOCK_INTERVAL };
-        tokio::select! {
-            () = link.broken() => return,
-            () = link.silenced(), if !link.is_silent() => continue,
-            () = tokio::time::sleep(pause) => {}
-        }
-        let was_silent = link.is_silent();
-        match link.time().await {
-            Ok(_) if was_silent => info!("Redis answers again"),
-            Ok(_) => {}
-            Err(LinkError::Silent) if was_silent => {}
-            Err(error) => report(&error),
-        }
-    }
+fn up(is_up: bool) {
+    gauge!(names::REDIS_UP).set(if is_up { 1.0 } else { 0.0 });
 }
 
 fn report(error: &LinkError) {

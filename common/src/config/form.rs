@@ -34,7 +34,7 @@ pub trait Word: Copy + 'static {
 
 impl Form {
     /// Whether the text carries a password.
-    pub(super) fn is_secret(self) -> bool {
+    pub(super) const fn is_secret(self) -> bool {
         matches!(self, Self::PostgresUrl | Self::RedisUrl | Self::Secret)
     }
 

@@ -23,14 +23,21 @@ impl Options {
                 Some((option, value)) => (option, Some(value.to_owned())),
                 None => (argument.as_str(), arguments.next()),
             };
-            let setting = settings.iter().find(|setting| setting.option() == option);
+            let is_meant = |variable: &String| option_of(variable) == option;
+            let named =
+                |setting: &&Description| is_meant(&setting.variable()) || setting.file_variable().as_ref().is_some_and(is_meant);
+            let setting = settings.iter().find(named);
             let setting = setting.ok_or_else(|| refused(option, "is no option of this process", "See --settings."))?;
-            if setting.is_secret() {
-                let remedy = format!("Set {} in the environment.", setting.variable());
-                return Err(refused(option, "is a secret, and options are seen by everybody on the machine", &remedy));
-            }
+            let variable = match setting.file_variable() {
+                Some(file) if !is_meant(&file) => {
+                    let remedy = format!("Set {} in the environment, or give {}.", setting.variable(), option_of(&file));
+                    return Err(refused(option, "is a secret, and options are seen by everybody on the machine", &remedy));
+                }
+                Some(file) => file,
+                None => setting.variable(),
+            };
             let value = value.ok_or_else(|| refused(option, "has no value", &setting.remedy()))?;
-            if given.insert(setting.variable(), value).is_some() {
+            if given.insert(variable, value).is_some() {
                 return Err(refused(option, "is given twice", "Give it once."));
             }
         }
@@ -42,11 +49,9 @@ fn refused(option: &str, reason: &str, remedy: &str) -> Fault {
     Fault { name: option.to_owned(), value: None, reason: reason.to_owned(), remedy: remedy.to_owned() }
 }
 
-impl Description {
-    /// The option that carries it: `--poll-ms` for `FRESHLINE_POLL_MS`.
-    pub fn option(&self) -> String {
-        format!("--{}", self.variable()[PREFIX.len()..].to_lowercase().replace('_', "-"))
-    }
+/// The option that carries a variable: `--poll-ms` for `FRESHLINE_POLL_MS`.
+fn option_of(variable: &str) -> String {
+    format!("--{}", variable[PREFIX.len()..].to_lowercase().replace('_', "-"))
 }
 
 impl Vars for Options {
@@ -62,17 +67,18 @@ impl Vars for Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DATABASE_URL, NAMESPACE, STRIPES};
+    use crate::config::{NAMESPACE, PostgresUrl, STRIPES};
 
     fn parse(arguments: &[&str]) -> Result<Options, String> {
-        let settings = [DATABASE_URL.describe(), NAMESPACE.describe(), STRIPES.describe()];
+        let settings = [PostgresUrl::SETTINGS[0], NAMESPACE.describe(), STRIPES.describe()];
         let arguments = arguments.iter().map(|argument| (*argument).to_owned());
         Options::parse(arguments, &settings).map_err(|fault| fault.to_string())
     }
 
     #[test]
     fn an_option_goes_before_its_variable() {
-        let options = parse(&["--namespace=shop", "--stripes", "2"]).expect("options");
+        let options = parse(&["--namespace=shop", "--stripes", "2", "--database-url-file=/run/secrets/url"]).expect("options");
+        assert_eq!(options.get("FRESHLINE_DATABASE_URL_FILE").as_deref(), Some("/run/secrets/url"));
         assert_eq!(options.get("FRESHLINE_NAMESPACE").as_deref(), Some("shop"));
         assert_eq!(options.get("FRESHLINE_STRIPES").as_deref(), Some("2"));
         assert_eq!(options.get("PATH"), std::env::var("PATH").ok());
@@ -85,7 +91,8 @@ mod tests {
     #[case::twice(&["--stripes=1", "--stripes=2"], "--stripes: is given twice. Give it once.")]
     #[case::secret(
         &["--database-url", "postgres://u:p@h/d"],
-        "--database-url: is a secret, and options are seen by everybody on the machine. Set FRESHLINE_DATABASE_URL in the environment."
+        "--database-url: is a secret, and options are seen by everybody on the machine. Set FRESHLINE_DATABASE_URL in the environment, \
+         or give --database-url-file."
     )]
     fn an_option_that_cannot_be_used_is_refused(#[case] arguments: &[&str], #[case] told: &str) {
         assert_eq!(parse(arguments).expect_err("it is refused"), told);

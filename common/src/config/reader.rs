@@ -27,7 +27,7 @@ impl<'a> Reader<'a> {
     /// The value of a setting, or of its default where it is not set.
     pub fn get<T>(&mut self, setting: &Setting<T>) -> Option<T> {
         let description = setting.describe();
-        let set = self.vars.get(&description.variable());
+        let set = self.text(&description)?;
         let text = match (&set, description.default) {
             (Some(text), _) => text,
             (None, Default::Text(text)) => text,
@@ -38,8 +38,38 @@ impl<'a> Reader<'a> {
 
     /// The value of a setting that may be left out: `Some(None)` where it is.
     pub fn optional<T>(&mut self, setting: &Optional<T>) -> Option<Option<T>> {
-        let is_set = self.vars.get(&setting.describe().variable()).is_some();
+        let description = setting.describe();
+        let variables = [Some(description.variable()), description.file_variable()];
+        let is_set = variables.into_iter().flatten().any(|name| self.vars.get(&name).is_some());
         if is_set { self.get(&setting.0).map(Some) } else { Some(None) }
+    }
+
+    /// The values of two settings that need each other: `Some(None)` where both are left out.
+    pub fn both<T, U>(&mut self, one: &Optional<T>, other: &Optional<U>) -> Option<Option<(T, U)>> {
+        let missing = |other: Description| format!("is missing, and {} is set", other.variable());
+        match (self.optional(one)?, self.optional(other)?) {
+            (Some(one), Some(other)) => Some(Some((one, other))),
+            (None, None) => Some(None),
+            (Some(_), None) => self.fault(&other.describe(), &missing(one.describe())),
+            (None, Some(_)) => self.fault(&one.describe(), &missing(other.describe())),
+        }
+    }
+
+    /// What a setting is set to: its variable, or for a secret the file that another names, without the end of its last line.
+    fn text(&mut self, setting: &Description) -> Option<Option<String>> {
+        let set = self.vars.get(&setting.variable());
+        let Some((variable, path)) = setting.file_variable().and_then(|name| Some((name.clone(), self.vars.get(&name)?))) else {
+            return Some(set);
+        };
+        let text = std::fs::read_to_string(&path);
+        let reason = match text {
+            Ok(_) if set.is_some() => format!("is set, and so is {}", setting.variable()),
+            Ok(text) => return Some(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+            Err(error) => format!("cannot be read ({error})"),
+        };
+        let remedy = format!("Write the path of a file that holds {}, or unset it.", setting.variable());
+        self.faults.push(Fault { name: variable, value: Some(path), reason, remedy });
+        None
     }
 
     /// Notes that a setting cannot be used: for settings that need each other.

@@ -54,6 +54,8 @@ impl<T> Optional<T> {
 impl<T> Setting<T> {
     const fn new(name: &'static str, form: Form, parse: fn(&Form, &str) -> Result<T, String>, meaning: &'static str) -> Self {
         assert!(names::known(name), "add the setting's name to config/names.rs");
+        let has_file = !form.is_secret() || names::known_with(name, names::FILE);
+        assert!(has_file, "a secret may be in a file: add its name with _FILE to config/names.rs");
         Self { description: Description { name, meaning, default: Default::None, form }, parse }
     }
 
@@ -183,9 +185,17 @@ impl Description {
         format!("{PREFIX}{}", self.name)
     }
 
+    /// The variable that names a file which holds it instead, where it is a secret.
+    pub fn file_variable(&self) -> Option<String> {
+        self.is_secret().then(|| format!("{PREFIX}{}{}", self.name, names::FILE))
+    }
+
     /// Which texts it takes, for a table.
     pub fn takes(&self) -> String {
-        self.form.to_string()
+        match self.file_variable() {
+            Some(file) => format!("{}; or `{file}` names a file that holds it", self.form),
+            None => self.form.to_string(),
+        }
     }
 
     /// Whether its value has to be kept from logs and messages.

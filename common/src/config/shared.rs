@@ -5,16 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use super::{Description, Optional, PostgresUrl, Reader, RedisUrl, Setting, Word};
 use crate::{
     coherence::Stripes,
-    telemetry::{LogFormat, Logging},
+    telemetry::{
+        LogFormat, Logging,
+        trace::{CollectorUrl, Ratio, Tracing},
+    },
 };
-
-/// Where the primary is.
-pub const DATABASE_URL: Setting<PostgresUrl> =
-    Setting::postgres_url("DATABASE_URL", "The Postgres that holds the truth: its primary, as the role of this process.");
-
-/// Where the cache is.
-pub const REDIS_URL: Setting<RedisUrl> =
-    Setting::redis_url("REDIS_URL", "The Redis that holds the cache, as the user of this process; `rediss://` for TLS.");
 
 /// What the cache's keys begin with.
 pub const NAMESPACE: Setting<String> =
@@ -103,6 +98,22 @@ const GRACE: Setting<Duration> =
     Setting::millis("GRACE_MS", 0..=600_000, "How long work under way may take to end after SIGTERM; then it is aborted.")
         .or("10000");
 
+/// Where traces go.
+const TRACES_URL: Optional<CollectorUrl> = Setting::parsed(
+    "TRACES_URL",
+    "http://127.0.0.1:4318",
+    "The collector that takes traces, as OTLP over HTTP with JSON. Left out: nothing is traced.",
+)
+.optional();
+
+/// A trace costs some microseconds and a kilobyte for each step; one in a hundred is not felt.
+const TRACES_RATIO: Setting<Ratio> = Setting::parsed(
+    "TRACES_RATIO",
+    "0.01",
+    "How many requests are traced, of 1. One that comes with a `traceparent` is traced if that says so, and only then.",
+)
+.or("0.01");
+
 impl Word for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("human", Self::Human), ("json", Self::Json)];
 }
@@ -112,6 +123,8 @@ impl Word for LogFormat {
 pub struct Life {
     /// What to log, and how.
     pub logging: Logging,
+    /// What to trace; `None` where nothing is.
+    pub traces: Option<Tracing>,
     /// How long work under way may take to end.
     pub grace: Duration,
 }
@@ -123,7 +136,7 @@ impl Life {
     /// Reads them all; `None` where one has a fault, which the reader keeps.
     pub fn read(read: &mut Reader<'_>) -> Option<Self> {
         let (filter, format, grace) = (read.get(&LOG), read.get(&LOG_FORMAT), read.get(&GRACE));
-        Some(Self { logging: Logging { filter: filter?, format: format? }, grace: grace? })
+        Some(Self { logging: Logging { filter: filter?, format: format? }, traces: None, grace: grace? })
     }
 }
 
@@ -142,26 +155,37 @@ pub struct Shared {
 
 impl Shared {
     /// The settings that [`Shared::read`] reads.
-    pub const SETTINGS: [Description; 7] = [
-        DATABASE_URL.describe(),
-        REDIS_URL.describe(),
+    pub const SETTINGS: [Description; 14] = [
+        PostgresUrl::SETTINGS[0],
+        PostgresUrl::SETTINGS[1],
+        RedisUrl::SETTINGS[0],
+        RedisUrl::SETTINGS[1],
+        RedisUrl::SETTINGS[2],
+        RedisUrl::SETTINGS[3],
+        RedisUrl::SETTINGS[4],
         NAMESPACE.describe(),
         STRIPES.describe(),
         LOG.describe(),
         LOG_FORMAT.describe(),
+        TRACES_URL.describe(),
+        TRACES_RATIO.describe(),
         GRACE.describe(),
     ];
 
     /// Reads them all; `None` where one has a fault, which the reader keeps.
     pub fn read(read: &mut Reader<'_>) -> Option<Self> {
-        let (database_url, redis_url) = (read.get(&DATABASE_URL), read.get(&REDIS_URL));
+        let (database_url, redis_url) = (PostgresUrl::read(read), RedisUrl::read(read));
         let (namespace, stripes) = (read.get(&NAMESPACE), read.get(&STRIPES));
-        let life = Life::read(read);
+        let (collector, ratio, life) = (read.optional(&TRACES_URL), read.get(&TRACES_RATIO), Life::read(read));
         Some(Self {
             database_url: database_url?,
             redis_url: redis_url?,
             stripes: Stripes::new(&namespace?, stripes?)?,
-            life: life?,
+            life: Life { traces: traced(collector?, ratio?), ..life? },
         })
     }
+}
+
+fn traced(collector: Option<CollectorUrl>, ratio: Ratio) -> Option<Tracing> {
+    collector.map(|collector| Tracing { collector, ratio })
 }

@@ -171,11 +171,91 @@ fn a_setting_that_may_be_left_out_is_nothing_then_and_checked_otherwise() {
 
 #[test]
 fn the_documentation_is_made_of_the_same_constants() {
-    let settings = [DATABASE_URL.describe(), shared::LOG_FORMAT.describe()];
+    let settings = [PostgresUrl::SETTINGS[0], shared::LOG_FORMAT.describe()];
     let table = markdown_table(&settings);
     assert!(table.contains("| `FRESHLINE_DATABASE_URL` | a URL such as postgres://"), "{table}");
     assert!(table.contains("| `FRESHLINE_LOG_FORMAT` | human or json | `human` | Log lines for people"), "{table}");
     let example = env_example(&settings);
     assert!(example.contains("\nFRESHLINE_DATABASE_URL=postgres://user:password@localhost:5432/database\n"), "{example}");
     assert!(example.contains("\n# FRESHLINE_LOG_FORMAT=human\n"), "{example}");
+}
+
+/// A file that is gone when this is dropped.
+struct Written(PathBuf);
+
+impl Written {
+    fn new(text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("freshline-config-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::write(&path, text).expect("written");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).expect("it is there");
+    }
+}
+
+#[test]
+fn a_secret_may_be_in_a_file_without_the_end_of_its_line() {
+    const PASSWORD: Optional<secrecy::SecretString> = Setting::secret("REDIS_PASSWORD", "A password.").optional();
+    let read = |vars: &BTreeMap<&str, &str>| {
+        let mut read = Reader::new(vars);
+        let value = read.optional(&PASSWORD);
+        read.finish(|| value)
+    };
+    let file = Written::new("hunter2 \r\n");
+    let vars = BTreeMap::from([("FRESHLINE_REDIS_PASSWORD_FILE", file.path())]);
+    let secret = read(&vars).expect("a secret").expect("it is set");
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&secret), "hunter2 ");
+    let both = BTreeMap::from([("FRESHLINE_REDIS_PASSWORD_FILE", file.path()), ("FRESHLINE_REDIS_PASSWORD", "hunter3")]);
+    let faults = read(&both).expect_err("both").to_string();
+    assert!(faults.contains("is set, and so is FRESHLINE_REDIS_PASSWORD") && !faults.contains("hunter"), "{faults}");
+    let empty = Written::new("\n");
+    let vars = BTreeMap::from([("FRESHLINE_REDIS_PASSWORD_FILE", empty.path())]);
+    assert!(read(&vars).expect_err("empty").to_string().contains("FRESHLINE_REDIS_PASSWORD: is empty"));
+    // What is no secret is no file's: its name with _FILE would silently mean nothing.
+    assert!(unknown_names(&BTreeMap::from([("FRESHLINE_LOG_FILE", "x")])).len() == 1);
+}
+
+#[test]
+fn a_password_from_elsewhere_completes_a_url_that_has_none_and_no_other() {
+    let file = Written::new("hunter2");
+    let mut vars = BTreeMap::from([
+        ("FRESHLINE_DATABASE_URL", "postgres://app@db/shop?sslmode=verify-full"),
+        ("FRESHLINE_DATABASE_PASSWORD_FILE", file.path()),
+        ("FRESHLINE_REDIS_URL", "redis://app@cache/"),
+        ("FRESHLINE_REDIS_PASSWORD", "hunter3"),
+    ]);
+    let (shared, _) = load(&vars).expect("settings");
+    let password = shared.database_url.password().expect("a password");
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&password), "hunter2");
+    assert_eq!(shared.redis_url.connection_info().redis_settings().password(), Some("hunter3"));
+    for with_one in ["postgres://app:x@db/shop", "postgres://app@db/shop?password=x"] {
+        vars.insert("FRESHLINE_DATABASE_URL", with_one);
+        let faults = load(&vars).map(|_| ()).expect_err("two passwords").to_string();
+        assert!(faults.contains("FRESHLINE_DATABASE_PASSWORD: is set, and FRESHLINE_DATABASE_URL has a password"), "{faults}");
+    }
+}
+
+#[rstest::rstest]
+#[case::plain("redis://cache/", &["FRESHLINE_REDIS_CA_FILE"], "FRESHLINE_REDIS_URL: is not of the scheme rediss")]
+#[case::half("rediss://cache/", &["FRESHLINE_REDIS_KEY_FILE"], "FRESHLINE_REDIS_CERTIFICATE_FILE: is missing, and FRESHLINE_REDIS_KEY_FILE")]
+#[case::garbage(
+    "rediss://cache/",
+    &["FRESHLINE_REDIS_CERTIFICATE_FILE", "FRESHLINE_REDIS_KEY_FILE"],
+    "FRESHLINE_REDIS_CERTIFICATE_FILE=\"PATH\": cannot be used"
+)]
+fn files_for_tls_that_cannot_be_used_are_told(#[case] url: &str, #[case] files: &[&str], #[case] told: &str) {
+    let file = Written::new("no PEM");
+    let mut vars = vars(&[]);
+    vars.insert("FRESHLINE_REDIS_URL", url);
+    vars.extend(files.iter().map(|name| (*name, file.path())));
+    let faults = load(&vars).map(|_| ()).expect_err("a fault").to_string();
+    assert!(faults.contains(&told.replace("PATH", file.path())), "{faults}");
 }

@@ -29,6 +29,8 @@ pub struct Posting {
 pub struct Stamp {
     /// The transaction, whole.
     pub xid: Xid,
+    /// When it was committed, in µs since 1970 by Postgres's clock, where that is known.
+    pub committed_us: Option<i64>,
     /// The end of its commit; `None` where the writer could not wait for it. Then an END follows the last row.
     pub end: Option<Lsn>,
     /// The event's number in its transaction, from 1. A truncate counts once a table.
@@ -140,7 +142,7 @@ impl Encoder {
     }
 
     fn push_source(&self, out: &mut Vec<u8>, (schema, table): (&str, &str), stamp: Stamp) {
-        let Stamp { xid, end, ordinal, is_last } = stamp;
+        let Stamp { xid, committed_us, end, ordinal, is_last } = stamp;
         out.extend_from_slice(&self.source);
         out.extend_from_slice(b",\"schema\":");
         push_string(out, schema);
@@ -148,6 +150,9 @@ impl Encoder {
         push_string(out, table);
         let narrow = xid.get() & u64::from(u32::MAX);
         push(out, format_args!(",\"txId\":{narrow},\"xid\":{xid},\"ordinal\":{ordinal},\"last\":{is_last}"));
+        if let Some(committed_us) = committed_us {
+            push(out, format_args!(",\"ts_us\":{committed_us}"));
+        }
         if let Some(end) = end.map(Lsn::get) {
             // Debezium has the position of the row's own record there. This one orders as well.
             push(out, format_args!(",\"sequence\":\"[null,\\\"{end}\\\"]\",\"lsn\":{end},\"end\":{end}"));

@@ -111,6 +111,8 @@ pub struct Boundary {
     pub xid: NarrowXid,
     /// Its first change, or the end of its commit.
     pub position: Lsn,
+    /// When it was committed, in µs since 1970 by Postgres's clock, where the writer told.
+    pub committed_us: Option<i64>,
     /// How many events it has; known at the end.
     pub events: Option<u64>,
     /// The history it belongs to, where our relay wrote it.
@@ -229,6 +231,7 @@ fn boundary<'a>(message: &wire::Message<'a>) -> Result<Record<'a>, Reason> {
     let boundary = Boundary {
         xid: narrowed(message.xid.unwrap_or(xid))?,
         position: self::position(position)?,
+        committed_us: message.ts_ms.and_then(|ts_ms| ts_ms.checked_mul(1_000)),
         events: message.event_count,
         history: message.history,
     };

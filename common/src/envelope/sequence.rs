@@ -40,12 +40,12 @@ impl Sequence {
 
     /// A BEGIN.
     pub fn begin(&mut self, boundary: &Boundary, now: Now, events: &mut Vec<Event>) {
-        self.enter(boundary.xid, true, now, events);
+        self.enter(boundary.xid, boundary.committed_us, true, now, events);
     }
 
     /// An event of a transaction.
     pub fn take(&mut self, xid: NarrowXid, origin: &Origin<'_>, event: Event, now: Now, events: &mut Vec<Event>) {
-        self.enter(xid, origin.history.is_some(), now, events);
+        self.enter(xid, origin.committed_us, origin.history.is_some(), now, events);
         events.push(event);
         if let (true, Some(end)) = (origin.is_last, origin.end) {
             self.open = None;
@@ -55,7 +55,7 @@ impl Sequence {
 
     /// An END. A transaction of which nothing came is a position all the same.
     pub fn end(&mut self, boundary: &Boundary, now: Now, events: &mut Vec<Event>) {
-        self.enter(boundary.xid, true, now, events);
+        self.enter(boundary.xid, boundary.committed_us, true, now, events);
         self.open = None;
         events.push(Event::Commit { end: boundary.position, is_exact: true, place: now.place });
     }
@@ -74,13 +74,13 @@ impl Sequence {
         }
     }
 
-    fn enter(&mut self, xid: NarrowXid, is_ended: bool, now: Now, events: &mut Vec<Event>) {
+    fn enter(&mut self, xid: NarrowXid, committed_us: Option<i64>, is_ended: bool, now: Now, events: &mut Vec<Event>) {
         match &mut self.open {
             Some(open) if open.xid == xid => open.is_ended |= is_ended,
             _ => {
                 self.cut(now, events);
                 self.open = Some(Open { xid, is_ended });
-                events.push(Event::Begin { xid, commit: Lsn::ZERO });
+                events.push(Event::Begin { xid, commit: Lsn::ZERO, committed_us });
             }
         }
     }

@@ -177,7 +177,9 @@ impl Classified for ReplicationError {
                 format!("alter role {} login replication, and let pg_hba.conf and the password agree (scram-sha-256)", quoted(role))
             }
             Self::Tls { .. } => {
-                "set sslmode, sslrootcert, sslcert and sslkey of the database URL as the server has them".to_owned()
+                "in FRESHLINE_DATABASE_URL name the host as the server's certificate does, and set sslmode, sslrootcert, \
+                 sslcert and sslkey as the server asks for them; renew a certificate that has expired"
+                    .to_owned()
             }
             Self::MessageTooLong { len, .. } => format!("accept messages of at least {len} bytes"),
             Self::Unavailable { message } => match sqlstate(message) {

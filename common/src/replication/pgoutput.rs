@@ -29,6 +29,9 @@ use crate::{
 /// The first id that a transaction can have (`FirstNormalTransactionId`).
 const XID_MIN: u32 = 3;
 
+/// Where Postgres's timestamps begin, 2000-01-01, in µs since 1970.
+const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+
 /// Decodes the messages of one session, in their order.
 ///
 /// It remembers the tables that the stream has described, and whether a transaction is open. After an error the stream has a hole,
@@ -76,8 +79,8 @@ impl Decoder {
         Ok(event)
     }
 
-    /// A transaction begins whose commit record lies at `commit`, as Begin says.
-    pub fn begin(&mut self, xid: u32, commit: u64) -> Result<Event, DecodeError> {
+    /// A transaction begins whose commit record lies at `commit` and was written at `time`, in µs since 2000, as Begin says.
+    pub fn begin(&mut self, xid: u32, commit: u64, time: i64) -> Result<Event, DecodeError> {
         if xid < XID_MIN {
             return Err(DecodeError::Xid { xid });
         }
@@ -86,7 +89,7 @@ impl Decoder {
         }
         let commit = Lsn::new(commit).ok_or(DecodeError::Position { position: commit })?;
         self.in_transaction = true;
-        Ok(Event::Begin { xid: NarrowXid(xid), commit })
+        Ok(Event::Begin { xid: NarrowXid(xid), commit, committed_us: time.checked_add(POSTGRES_EPOCH_US) })
     }
 
     /// The transaction ends with a commit record that ends at `end`, as Commit says.
@@ -109,9 +112,8 @@ impl Decoder {
 
     // Begin: position of the commit record's start, time of the commit, xid.
     fn decode_begin(&mut self, cursor: &mut Cursor<'_>) -> Result<Event, DecodeError> {
-        let commit = cursor.u64()?;
-        cursor.skip(8)?;
-        self.begin(cursor.u32()?, commit)
+        let (commit, time) = (cursor.u64()?, cursor.u64()?.cast_signed());
+        self.begin(cursor.u32()?, commit, time)
     }
 
     // Commit: flags, start and end of the commit record, time of the commit.

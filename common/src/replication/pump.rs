@@ -162,7 +162,9 @@ impl Pump {
     fn event(&mut self, message: ReplicationEvent) -> Result<Option<Event>, DecodeError> {
         Ok(match message {
             ReplicationEvent::XLogData { data, .. } => self.decoder.decode(&data)?,
-            ReplicationEvent::Begin { xid, final_lsn, .. } => Some(self.decoder.begin(xid, final_lsn.as_u64())?),
+            ReplicationEvent::Begin { xid, final_lsn, commit_time_micros } => {
+                Some(self.decoder.begin(xid, final_lsn.as_u64(), commit_time_micros)?)
+            }
             ReplicationEvent::Commit { end_lsn, .. } => {
                 let event = self.decoder.commit(end_lsn.as_u64())?;
                 self.position = self.position.max(position(end_lsn)?);

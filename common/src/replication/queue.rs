@@ -154,7 +154,7 @@ mod tests {
     const LIMITS: BatchLimits = BatchLimits { events_max: usize::MAX, bytes_max: usize::MAX };
 
     fn begin(message_len: usize) -> Weighed {
-        Weighed::new(Event::Begin { xid: NarrowXid(3), commit: Lsn::ZERO }, message_len)
+        Weighed::new(Event::Begin { xid: NarrowXid(3), commit: Lsn::ZERO, committed_us: None }, message_len)
     }
 
     fn reached(position: u64) -> Weighed {

@@ -164,7 +164,8 @@ impl StreamSettings {
         let tls = TlsConfig {
             mode: ssl_mode(self.server.get_ssl_mode()),
             ca_pem_path: file("sslrootcert")?,
-            sni_hostname: None,
+            // The crate refuses an address under verify-full unless it is told that this is the name.
+            sni_hostname: Some(self.server.get_host().to_owned()),
             client_cert_pem_path: file("sslcert")?,
             client_key_pem_path: file("sslkey")?,
         };

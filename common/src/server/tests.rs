@@ -13,6 +13,8 @@ use super::*;
 const LIMITS: Limits = Limits {
     connections: 2,
     idle: Duration::from_secs(60),
+    head: Duration::from_secs(60),
+    stall: Duration::from_secs(60),
     lame_duck: Duration::ZERO,
     first_word: Duration::ZERO,
     grace: Duration::from_secs(60),
@@ -43,7 +45,7 @@ impl Running {
     async fn start(app: Router, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-        let task = tokio::spawn(serve(listener, App(app), limits, stop.clone()));
+        let task = tokio::spawn(serve(listener, None, App(app), limits, stop.clone()));
         Self { address, stop, task }
     }
 
@@ -118,6 +120,53 @@ async fn a_connection_that_never_asks_is_closed() {
     let mut slow = server.connect().await;
     slow.write_all(b"GET / HTT").await.expect("half a head");
     slow.read_to_end(&mut rest).await.expect("an end");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_head_that_has_begun_comes_to_its_end_in_time_however_its_bytes_trickle() {
+    let limits = Limits { head: Duration::from_millis(50), ..LIMITS };
+    let server = Running::start(Router::new().route("/", get(|| async { "done" })), limits).await;
+    let mut slow = server.connect().await;
+    ask(&mut slow).await;
+    answer(&mut slow, "done").await;
+    // Between requests a connection may be idle for longer than a head may take.
+    tokio::time::timeout(limits.head * 4, slow.read(&mut [0; 16])).await.expect_err("closed while it was idle");
+    ask(&mut slow).await;
+    answer(&mut slow, "done").await;
+    let trickling = async {
+        for byte in b"GET / HTTP/1.1\r\nhost: here\r\nx-more: ".iter().chain(std::iter::repeat(&b'x')) {
+            if slow.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            let mut end = [0; 16];
+            if tokio::time::timeout(Duration::from_millis(1), slow.read(&mut end)).await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(limits.idle / 2, trickling).await.expect("closed long before it would be for idling");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_caller_who_takes_nothing_of_his_answer_is_cut() {
+    let limits = Limits { stall: Duration::from_millis(50), ..LIMITS };
+    let (gone, is_gone) = tokio::sync::oneshot::channel::<()>();
+    let gone = Arc::new(std::sync::Mutex::new(Some(gone)));
+    // More than any buffer on the way takes; dropped when nobody is left to send it to.
+    let endless = move || {
+        let held = gone.lock().expect("whole").take();
+        let chunks = futures::stream::repeat_with(move || {
+            let _held = &held;
+            Ok::<_, std::convert::Infallible>(Bytes::from_static(&[b'x'; 16 * 1024]))
+        });
+        async move { Body::from_stream(chunks) }
+    };
+    let server = Running::start(Router::new().route("/", get(endless)), limits).await;
+    let mut greedy = server.connect().await;
+    ask(&mut greedy).await;
+    tokio::time::timeout(limits.idle / 2, is_gone).await.expect("cut").expect_err("nothing is sent");
     server.end().await;
 }
 

@@ -6,7 +6,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{ALL, MetricKind, TelemetryFault};
+use super::{ALL, MetricKind, TelemetryFault, names, process};
 
 /// Upper bounds of a histogram's buckets, in seconds.
 ///
@@ -31,12 +31,16 @@ impl Metrics {
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| TelemetryFault::MetricsTwice)?;
         describe();
+        from_zero(&[(names::SPANS, "outcome", &["exported", "failed", "full"])]);
+        metrics::gauge!(names::BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Ok(Self { handle })
     }
 
     /// What Prometheus reads (text format 0.0.4).
     pub fn render(&self) -> String {
-        self.handle.render()
+        let mut text = self.handle.render();
+        process::render(&mut text);
+        text
     }
 
     /// Puts samples into their buckets until `stop`, so that a process that nobody scrapes does not keep them all.
@@ -53,6 +57,16 @@ fn recorder() -> Result<PrometheusRecorder, TelemetryFault> {
     Ok(PrometheusBuilder::new().set_buckets(&BUCKETS_SECONDS).map_err(TelemetryFault::Buckets)?.build_recorder())
 }
 
+/// Counters that are there from the start, each with the values of its one label: what has never happened is 0, and not missing, so
+/// that the first time is an increase.
+pub fn from_zero(counters: &[(&'static str, &'static str, &[&'static str])]) {
+    for (name, label, values) in counters {
+        for value in *values {
+            metrics::counter!(*name, *label => *value).absolute(0);
+        }
+    }
+}
+
 /// Tells the recorder what each metric means.
 fn describe() {
     for metric in ALL {
@@ -67,7 +81,6 @@ fn describe() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::names;
 
     #[test]
     fn a_recorded_metric_is_rendered_with_its_meaning_and_its_buckets() {

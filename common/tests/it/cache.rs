@@ -1,6 +1,7 @@
 //! The read path on a real Redis. The change stream is played by hand, and Postgres is made up: see [`rig`].
 
 mod coalescing;
+mod fallback;
 mod faults;
 mod garbage;
 mod hits;

@@ -93,6 +93,8 @@ impl House {
 /// The command with these arguments, to be run on a stage.
 pub fn launch(stage: &Stage, arguments: &[&str]) -> Launch {
     let launch = stage.launch("freshline", Login::Superuser).variable("FRESHLINE_SLOT", stage.name());
+    // In Redis it has the rights that it is documented to need, and no others.
+    let launch = launch.variable("FRESHLINE_REDIS_URL", stage.redis().operator_url());
     arguments.iter().fold(launch, |launch, argument| launch.argument(*argument))
 }
 

@@ -54,6 +54,17 @@ impl House {
         let url = stage.redis_url(Login::Invalidator);
         let url = cutter.as_ref().map_or(url.clone(), |cutter| cutter.before(&url));
         let launch = launch(&stage).variables(feed.variables(&stage)).variable("FRESHLINE_REDIS_URL", url);
+        Self::launched(stage, feed, cutter, launch).await
+    }
+
+    /// On this stage, with an invalidator of Postgres that has these settings besides.
+    pub async fn with(stage: Stage, settings: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let feed = Feed::new(&stage, Source::Postgres).await;
+        let launch = launch(&stage).variables(feed.variables(&stage)).variables(settings);
+        Self::launched(stage, feed, None, launch).await
+    }
+
+    async fn launched(stage: Stage, feed: Feed, cutter: Option<RuleCutter>, launch: Launch) -> Self {
         let invalidator = Process::start(launch).expect("the invalidator starts");
         let stripes = Stripes::new(stage.name(), 1).expect("a layout");
         let house = Self { invalidator, feed, stage, stripes, cutter };

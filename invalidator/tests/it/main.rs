@@ -16,3 +16,4 @@ mod shards;
 mod shelf;
 mod slot;
 mod suite;
+mod tls;

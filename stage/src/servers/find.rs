@@ -68,17 +68,17 @@ pub(super) fn nats() -> Option<PathBuf> {
     programs.into_iter().find(|program| answer(program).and_then(|answer| version_in(&answer)) >= Some(NATS_VERSION_MIN))
 }
 
-/// The nginx on the PATH or where distributions put it.
-pub(super) fn nginx() -> Option<PathBuf> {
-    places().into_iter().map(|place| place.join("nginx")).find(|program| program.is_file())
-}
-
 /// The Java to use: that of JAVA_HOME, the first on the PATH, or one where distributions put them, if it is new enough.
 pub(super) fn java() -> Option<PathBuf> {
     let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin"));
     let others = std::fs::read_dir(JAVA_ROOT).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
     let programs = home.into_iter().chain(places()).chain(others).map(|place| place.join("java"));
     programs.into_iter().find(|program| version_of(program) >= Some(JAVA_MAJOR_MIN))
+}
+
+/// A program on the PATH or where distributions put it, of any version.
+pub(super) fn program(name: &str) -> Option<PathBuf> {
+    places().into_iter().map(|place| place.join(name)).find(|program| program.is_file())
 }
 
 fn postgres_in(places: &[PathBuf]) -> impl Iterator<Item = PostgresBinaries> {

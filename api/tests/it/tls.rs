@@ -1,0 +1,124 @@
+//! The API over TLS, and what it says where it cannot be spoken; its servers over TLS, and what callers see where they are not trusted.
+
+use std::{
+    path::Path,
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use reqwest::StatusCode;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use stage::{Launch, Login, Process, Trust, servers::Authority, until};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::support::{Api, launch};
+
+static CHOSEN: Once = Once::new();
+
+/// One request over TLS, to a server that is verified by this authority; the whole answer.
+async fn asked(address: &str, authority: &Path, path: &str) -> std::io::Result<String> {
+    CHOSEN.call_once(|| rustls::crypto::ring::default_provider().install_default().expect("nobody chose before"));
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).expect("a certificate")).expect("an authority");
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = ServerName::try_from("127.0.0.1").expect("an address");
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await?;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?; // an end without TLS's own word for it would be an error
+    Ok(answer)
+}
+
+/// An API without servers.
+fn alone() -> Launch {
+    Launch::new("freshline-api", env!("CARGO_BIN_EXE_freshline-api"))
+        .variable("FRESHLINE_DATABASE_URL", "postgres://nobody@127.0.0.1:1/nowhere")
+        .variable("FRESHLINE_REDIS_URL", "redis://127.0.0.1:1/")
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn it_answers_over_tls_and_cuts_who_does_not_speak_it() {
+    let authority = Authority::new().expect("an authority");
+    let own = authority.sign("api", "IP:127.0.0.1", 2).expect("a certificate");
+    let tls = alone()
+        .variable("FRESHLINE_API_CERTIFICATE_FILE", shown(&own.certificate))
+        .variable("FRESHLINE_API_KEY_FILE", shown(&own.key))
+        .variable("FRESHLINE_API_HEAD_MS", "200");
+    let api = Api::start(tls).await;
+    let answer = asked(api.address(), &authority.certificate(), "/livez").await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("alive\n"), "{answer}");
+    let stranger = Authority::new().expect("an authority");
+    let refused = asked(api.address(), &stranger.certificate(), "/livez").await.expect_err("it is not trusted");
+    assert!(refused.to_string().contains("UnknownIssuer"), "{refused}");
+    let mut silent = TcpStream::connect(api.address()).await.expect("a connection");
+    assert_eq!(silent.read(&mut [0; 16]).await.expect("an end"), 0, "who says nothing is not waited for");
+    let mut plain = TcpStream::connect(api.address()).await.expect("a connection");
+    plain.write_all(b"GET /livez HTTP/1.1\r\nhost: here\r\n\r\n").await.expect("sent");
+    let mut answer = Vec::new();
+    // A reset is an end, too.
+    plain.read_to_end(&mut answer).await.unwrap_or_default();
+    assert!(!String::from_utf8_lossy(&answer).contains("HTTP"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_told_with_its_settings() {
+    let authority = Authority::new().expect("an authority");
+    let [own, other] = ["own", "other"].map(|name| authority.sign(name, "IP:127.0.0.1", 2).expect("a certificate"));
+    for (certificate, key, told) in [
+        (own.certificate.clone(), other.key.clone(), "cannot be used together"),
+        (own.key.clone(), own.key.clone(), "holds no certificate"),
+        (own.certificate.clone(), own.certificate.clone(), "holds no key"),
+        ("/nowhere".into(), own.key.clone(), "/nowhere holds no certificate"),
+    ] {
+        let files =
+            alone().variable("FRESHLINE_API_CERTIFICATE_FILE", shown(&certificate)).variable("FRESHLINE_API_KEY_FILE", shown(&key));
+        let mut process = Process::start(files).expect("it starts");
+        assert!(!process.wait(Duration::from_secs(20)).await.expect("it ends").success());
+        let log = process.lines().join("\n");
+        assert!(log.contains(told) && log.contains("FRESHLINE_API_KEY_FILE") && log.contains("remedy"), "{told}: {log}");
+    }
+    let half = alone().variable("FRESHLINE_API_CERTIFICATE_FILE", shown(&own.certificate));
+    let mut process = Process::start(half).expect("it starts");
+    assert_eq!(process.wait(Duration::from_secs(20)).await.expect("it ends").code(), Some(2));
+    let log = process.lines().join("\n");
+    assert!(log.contains("FRESHLINE_API_KEY_FILE: is missing, and FRESHLINE_API_CERTIFICATE_FILE is set"), "{log}");
+}
+
+#[tokio::test]
+async fn its_servers_are_reached_over_tls_and_one_that_cannot_be_trusted_is_one_that_is_away() {
+    let (stage, trust) = Trust::stage().await;
+    let api = Api::start(launch(&stage).variables(trust.variables(&stage, Login::Api))).await;
+    let product = api.made("a", "1").await;
+    let path = format!("/products/{}", product["id"].as_str().expect("an id"));
+    until("Redis is reached", async || api.get(&path).await.header("cache-status") == "Freshline; fwd=bypass; detail=closed").await;
+    let plain = "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'freshline_api' and not ssl";
+    assert_eq!(stage.value::<i64>(plain).await, 0);
+
+    trust.postgres_shows(&stage, &trust.expired()).await.expect("shown");
+    trust.redis_shows(&stage, &trust.of_another()).await.expect("shown");
+    let late = Api::start(launch(&stage).variables(trust.variables(&stage, Login::Api))).await;
+    late.get(&path).await.problem(503, "database-unavailable");
+    let told = until("it says why it is not ready", async || {
+        let told = late.get("/readyz?verbose").await.body;
+        told.contains("neither answers").then_some(told)
+    })
+    .await;
+    assert!(told.contains("peer certificate: Expired") && told.contains("renew the certificate"), "{told}");
+    assert!(told.contains("FRESHLINE_DATABASE_URL"), "{told}");
+    let good = trust.signed("good", "IP:127.0.0.1", 2);
+    trust.postgres_shows(&stage, &good).await.expect("shown");
+    until("it answers", async || late.get(&path).await.status == StatusCode::OK).await;
+}

@@ -1,0 +1,59 @@
+//! What Redis says of itself, measured every few seconds: by the process of which there is one, so that it is told once.
+
+use std::time::Duration;
+
+use freshline::{
+    coherence::{LinkError, Links},
+    telemetry::names,
+};
+use metrics::{counter, gauge};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+/// Redis makes the text for some 50 µs, and nobody looks more often.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The gauges, each with the field of INFO that it shows.
+const GAUGES: [(&str, &str); 3] =
+    [(names::REDIS_MEMORY, "used_memory"), (names::REDIS_MEMORY_MAX, "maxmemory"), (names::REDIS_CLIENTS, "connected_clients")];
+
+/// Measures until `stop`. While Redis is away the last that it said stands; `freshline_redis_up` tells that.
+pub async fn run(links: Links, stop: CancellationToken) {
+    let mut every = interval(EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(every.tick()).await.is_some() {
+        if let Err(error) = measure(&links).await {
+            debug!(error = &error as &dyn std::error::Error, "Redis does not tell of itself; next time");
+        }
+    }
+}
+
+async fn measure(links: &Links) -> Result<(), LinkError> {
+    let Some(link) = links.get() else { return Ok(()) };
+    let info: String = link.call(&redis::cmd("INFO")).await?;
+    for (name, field) in GAUGES {
+        if let Some(value) = number(&info, field) {
+            gauge!(name).set(value as f64);
+        }
+    }
+    if let Some(evicted) = number(&info, "evicted_keys") {
+        counter!(names::REDIS_EVICTED).absolute(evicted);
+    }
+    Ok(())
+}
+
+fn number(info: &str, field: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_read_and_not_one_that_begins_like_it() {
+        let info = "# Memory\r\nused_memory_human:1.00M\r\nused_memory:1048576\r\n";
+        assert_eq!((number(info, "used_memory"), number(info, "maxmemory")), (Some(1_048_576), None));
+    }
+}

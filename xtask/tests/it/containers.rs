@@ -1,0 +1,142 @@
+//! What lies in `compose/`, checked as far as that goes without an engine: Compose reads its files, hadolint the Dockerfile, and what
+//! they name is there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+use stage::servers::{Caddy, Home, check_with_hadolint, compose_config};
+use stage::{Login, Process, Stage};
+
+fn directory() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../compose"))
+}
+
+/// The services as Compose understands them.
+fn services(files: &[&str]) -> Map<String, Value> {
+    let config = compose_config(&directory(), files).unwrap_or_else(|error| panic!("{error:#}"));
+    let config: Value = serde_json::from_str(&config).expect("JSON");
+    config["services"].as_object().expect("services").clone()
+}
+
+/// Every variable that one of our processes reads.
+fn settings() -> String {
+    fs::read_to_string(directory().join("../docs/settings.md")).expect("the page of settings")
+}
+
+#[test]
+fn compose_takes_its_files() {
+    let usual = services(&["compose.yaml"]);
+    let images = |services: &Map<String, Value>| -> BTreeSet<String> {
+        services.values().filter_map(|service| service["image"].as_str().map(str::to_owned)).collect()
+    };
+    assert!(images(&usual).iter().any(|image| image.starts_with("redis:")), "{usual:?}");
+    let valkey = images(&services(&["compose.yaml", "valkey.yaml"]));
+    assert!(valkey.iter().any(|image| image.starts_with("valkey/valkey:8")), "{valkey:?}");
+    assert!(!valkey.iter().any(|image| image.starts_with("redis:")), "Valkey stands in Redis's place: {valkey:?}");
+    for image in images(&usual).iter().filter(|image| !image.starts_with("freshline")) {
+        let version = image.rsplit_once(':').map(|(_, version)| version);
+        assert!(version.is_some_and(|version| version != "latest"), "{image} has no version");
+    }
+}
+
+#[test]
+fn compose_scales_the_api_behind_one_port() {
+    let services = services(&["compose.yaml"]);
+    assert!(services["api"]["ports"].is_null(), "a port of the machine's could have one replica only");
+    assert!(services["api"]["container_name"].is_null(), "a name could have one replica only");
+    assert_eq!(services["balancer"]["ports"][0]["published"], "8080");
+    let caddyfile = fs::read_to_string(directory().join("Caddyfile")).expect("its configuration");
+    assert!(caddyfile.contains("dynamic a {$API_HOST:api} {$API_PORT:8080}"), "replicas are found by their name");
+}
+
+#[test]
+fn compose_names_only_files_and_stages_that_are_there() {
+    let dockerfile = fs::read_to_string(directory().join("Dockerfile")).expect("the Dockerfile");
+    for (name, service) in services(&["compose.yaml", "valkey.yaml"]) {
+        let mounts = service["volumes"].as_array().into_iter().flatten().filter(|mount| mount["type"] == "bind");
+        for mount in mounts {
+            let path = mount["source"].as_str().expect("a path");
+            assert!(PathBuf::from(path).exists(), "{name} mounts {path}, which is not there");
+            assert_eq!(mount["read_only"], true, "{name} may write to {path}");
+        }
+        if let Some(target) = service["build"]["target"].as_str() {
+            assert!(dockerfile.lines().any(|line| line.ends_with(&format!(" AS {target}"))), "{name} builds {target}");
+        }
+    }
+    for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY --from=build /src/target/release/")) {
+        let program = line.split(' ').next().expect("a program");
+        assert!(stage::workspace_binary(program).is_ok(), "the Dockerfile copies {program}, which the workspace has not");
+    }
+}
+
+#[test]
+fn compose_sets_only_variables_that_a_process_reads() {
+    let settings = settings();
+    for (name, service) in services(&["compose.yaml"]) {
+        let image = service["image"].as_str().unwrap_or_default();
+        let ours = image.starts_with("freshline-") && image != "freshline-setup";
+        for variable in service["environment"].as_object().into_iter().flatten().map(|(variable, _)| variable) {
+            let is_known = settings.contains(&format!("`{variable}`"));
+            assert!(!ours || is_known, "{name} sets {variable}, which no process reads");
+        }
+    }
+}
+
+#[test]
+fn compose_listens_on_this_machine_only_and_watches_what_stays() {
+    let volumes_of_others = ["postgres", "kafka", "nats", "prometheus", "grafana", "pgadmin", "redis-browser"];
+    let services = services(&["compose.yaml"]);
+    for (name, service) in &services {
+        for port in service["ports"].as_array().into_iter().flatten() {
+            assert_eq!(port["host_ip"], "127.0.0.1", "{name} listens beyond this machine");
+        }
+        // Those that end, and those whose image says how it is seen that they do well.
+        let ends = ["setup", "register", "warmer", "control"].contains(&name.as_str());
+        let by_image = service["image"].as_str().is_some_and(|image| image.starts_with("freshline-"));
+        assert!(ends || by_image || service["healthcheck"]["test"].is_array(), "{name} has no health check");
+    }
+    for name in volumes_of_others {
+        let mounts = services[name]["volumes"].as_array().expect("volumes");
+        assert!(mounts.iter().any(|mount| mount["type"] == "volume"), "what {name} holds is gone with its container");
+    }
+}
+
+#[test]
+fn hadolint_has_nothing_against_the_dockerfile() {
+    let said = check_with_hadolint(&directory().join("Dockerfile")).unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!(said, "");
+}
+
+#[test]
+fn no_image_of_ours_runs_as_root_and_each_that_serves_can_be_asked_whether_it_does_well() {
+    let dockerfile = fs::read_to_string(directory().join("Dockerfile")).expect("the Dockerfile");
+    let users: Vec<&str> = dockerfile.lines().filter_map(|line| line.strip_prefix("USER ")).collect();
+    assert_eq!(users, ["65532:65532"]);
+    for stage in ["api", "invalidator", "relay"] {
+        let begin = dockerfile.find(&format!(" AS {stage}\n")).expect("its stage");
+        let own = dockerfile[begin..].split("\nFROM ").next().unwrap_or_default();
+        assert!(own.contains(&format!(
+            "HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD [\"freshline-{stage}\", \"--ready\""
+        )));
+    }
+}
+
+#[tokio::test]
+async fn caddy_hands_requests_to_a_replica_and_answers_by_itself_while_there_is_none() {
+    let stage = Stage::new().await;
+    let launch = stage.launch("freshline-api", Login::Api).variable("FRESHLINE_API_ADDRESS", "127.0.0.1:0");
+    let mut api = Process::start(launch).expect("it starts");
+    let line = api.line("listening on ").await;
+    let port = line.rsplit(':').next().expect("a port").to_owned();
+    let caddyfile = fs::read_to_string(directory().join("Caddyfile")).expect("its configuration");
+    let replicas = vec![("API_HOST", "127.0.0.1".to_owned()), ("API_PORT", port)];
+    let caddy = Caddy::start(Home::scratch().expect("a directory"), &caddyfile, replicas).await.expect("Caddy starts");
+    let (client, url) = (reqwest::Client::new(), format!("http://127.0.0.1:{}/products?limit=1", caddy.port()));
+    let answer = client.get(&url).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.headers().contains_key("cache-status") && answer.headers().contains_key("age"), "{answer:?}");
+    api.kill().await.expect("it is killed");
+    assert_eq!(client.get(&url).send().await.expect("an answer").status(), 502);
+}
