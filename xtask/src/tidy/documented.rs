@@ -11,8 +11,15 @@ const VARIABLE: &str = "FRESHLINE_";
 const METRIC: &str = "freshline_";
 
 /// Names that look like metrics and are something else: roles, databases, slots.
-const NOT_METRICS: [&str; 6] =
-    ["freshline_api", "freshline_invalidator", "freshline_warmer", "freshline_template", "freshline_relay", "freshline_debezium"];
+const NOT_METRICS: [&str; 7] = [
+    "freshline_api",
+    "freshline_invalidator",
+    "freshline_warmer",
+    "freshline_template",
+    "freshline_relay",
+    "freshline_debezium",
+    "freshline_operator",
+];
 
 /// Where variables and metrics are documented. A page that isn't there yet asks for nothing.
 const SETTINGS_PAGE: &str = "docs/settings.md";
