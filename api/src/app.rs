@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -81,16 +82,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
 
     let (readiness, postgres) = (Readiness::new(), Postgres::default());
     let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
-    let tls = match &tls {
-        Some((certificate, key)) => {
-            let tls = Tls::read(certificate, key).map_err(|fault| in_full(&fault));
-            Some(
-                tls.map_err(anyhow::Error::msg)
-                    .context("FRESHLINE_API_CERTIFICATE_FILE or FRESHLINE_API_KEY_FILE cannot be used")?,
-            )
-        }
-        None => None,
-    };
+    let tls = tls.map(|files| keyed(&files)).transpose()?;
     let listener = admin::bind(address).await.context("FRESHLINE_API_ADDRESS cannot be used")?;
     let own_address = listener.local_addr()?.to_string();
     info!("listening on {own_address}");
@@ -120,14 +112,13 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let operations = admin::router(metrics.clone(), readiness.clone());
     let (router, apart) = match manage.address {
         None => (routes::public(services, operations, Some((manager, gate))), None),
-        Some(address) => (routes::public(services, operations, None), Some((address, routes::management(manager, gate)))),
+        Some(address) => {
+            let front = Front::new(routes::management(manager, gate), readiness.clone());
+            (routes::public(services, operations, None), Some((bound_apart(address).await?, front)))
+        }
     };
     let router = if let Some(layer) = cors::layer(&cors) { router.layer(layer) } else { router };
-    let front = Front::new(router, readiness.clone());
-    let apart = match apart {
-        None => None,
-        Some((address, router)) => Some((bound_apart(address).await?, Front::new(router, readiness))),
-    };
+    let front = Front::new(router, readiness);
 
     // What requests need outlives the last of them.
     let served = CancellationToken::new();
@@ -143,6 +134,12 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
         futures::join!(serve(listener, tls, front, limits, stop), OptionFuture::from(apart));
     });
     Ok(tasks)
+}
+
+/// The certificate and the key of these files.
+fn keyed((certificate, key): &(PathBuf, PathBuf)) -> Result<Tls> {
+    let tls = Tls::read(certificate, key).map_err(|fault| anyhow::Error::msg(in_full(&fault)));
+    tls.context("FRESHLINE_API_CERTIFICATE_FILE or FRESHLINE_API_KEY_FILE cannot be used")
 }
 
 /// The port that management calls have to themselves.

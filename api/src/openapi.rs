@@ -52,7 +52,10 @@ pub fn basis() -> OpenApi {
 }
 
 /// What the front puts into every answer.
-const OF_EVERY_ANSWER: [(&str, &str); 1] = [("Server-Timing", "How long it took in this process, in ms: `app;dur=0.271` (W3C).")];
+const OF_EVERY_ANSWER: [(&str, &str); 2] = [
+    ("Server-Timing", "How long it took in this process, in ms: `app;dur=0.271` (W3C)."),
+    ("Traceparent", "The trace that the request is in, where it is traced (W3C)."),
+];
 
 /// Completes the document once every call has added itself.
 pub fn complete(document: &mut OpenApi) {

@@ -34,13 +34,13 @@ subjects! {
     /// Of a read of one product.
     OfRow => [Request, NoProduct, Internal, Unavailable, Overloaded];
     /// Of a write.
-    OfWrite => [Request, Malformed, Slow, DuplicateSku, TooLarge, MediaType, Invalid, Internal, Unavailable, Uncertain];
+    OfWrite => [Request, Malformed, Slow, DuplicateSku, TooLarge, MediaType, Invalid, Internal, Unavailable, Overloaded, Uncertain];
     /// Of a write of a product that has to be there.
     OfWriteToRow => [
-        Request, Malformed, NoProduct, Slow, DuplicateSku, Changed, TooLarge, MediaType, Invalid, Internal, Unavailable, Uncertain
+        Request, Malformed, NoProduct, Slow, DuplicateSku, Changed, TooLarge, MediaType, Invalid, Internal, Unavailable, Overloaded, Uncertain
     ];
     /// Of the removal of a product.
-    OfRemoval => [Request, NoProduct, Changed, Internal, Unavailable, Uncertain];
+    OfRemoval => [Request, NoProduct, Changed, Internal, Unavailable, Overloaded, Uncertain];
     /// Of a management call.
     OfManagement => [Request, Unauthorized, Internal, CacheAway];
     /// Of a measurement.

@@ -3,7 +3,10 @@
 use reqwest::{Method, StatusCode};
 use stage::{Login, until};
 
-use crate::town::{Town, hit};
+use crate::{
+    support::{Answer, Api},
+    town::{Town, hit},
+};
 
 /// What operators are told to load.
 const USERS: &str = include_str!("../../../docs/redis-users.acl");
@@ -13,6 +16,24 @@ fn rights(user: &str, namespace: &str) -> Vec<String> {
     let line = USERS.lines().find(|line| line.split(' ').nth(1) == Some(user)).unwrap_or_else(|| panic!("{user} is not in it"));
     let rules = line.split(' ').skip(2).filter(|rule| !rule.starts_with('>'));
     rules.map(|rule| rule.replace("freshline", namespace)).collect()
+}
+
+/// What operators ask, one call of each kind.
+async fn manage(one: &Api) {
+    let tag = Answer::of(one.request(Method::DELETE, "/cache/tags/products:newest")).await;
+    assert_eq!(tag.json()["was_there"], true, "{tag:?}");
+    for seen in [
+        "/cache/stats",
+        "/cache/keys?prefix=products",
+        "/cache/explain/products:newest",
+        "/cache/performance",
+        "/health",
+        "/health/cache",
+    ] {
+        let seen = one.get(seen).await;
+        assert!(seen.status == StatusCode::OK && !seen.body.contains("NOPERM"), "{seen:?}");
+    }
+    assert_eq!(Answer::of(one.request(Method::POST, "/cache/clear")).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -51,6 +72,7 @@ async fn under_the_documented_rights_everything_works_and_nothing_else_does() {
         .sql("insert into products (sku, name, category, price) select 'n' || n, 'n', 'audio', n from generate_series(1, 50) n")
         .await;
     town.drained().await;
+    manage(one).await;
     until("all is warm", async || town.warm(&["--all"]).await).await;
     assert!(town.warm(&["--all"]).await, "it is there already");
     town.restart_invalidator().await;
