@@ -198,8 +198,8 @@ impl Configuration for Config {
             ABSENT_TTL.describe(),
             LEASE_TTL.describe(),
             BUSY_WAIT.describe(),
-            PUBLICATION.describe(),
             FALLBACK_MAX.describe(),
+            PUBLICATION.describe(),
         ];
         let own = Shared::SETTINGS.into_iter().chain(own).chain(Manage::SETTINGS);
         own.chain(Caching::SETTINGS).chain([CORS_ORIGINS.describe()]).collect()

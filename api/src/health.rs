@@ -114,8 +114,8 @@ impl Watch {
     /// Logs a change, not a state.
     fn tell(&mut self, postgres: &Result<(), DatabaseError>) {
         let was_there = self.was_there.replace(postgres.is_ok());
-        self.postgres.is_there.store(postgres.is_ok(), Relaxed);
         gauge!(names::POSTGRES_UP).set(if postgres.is_ok() { 1.0 } else { 0.0 });
+        self.postgres.is_there.store(postgres.is_ok(), Relaxed);
         match postgres {
             Ok(()) if was_there != Some(true) => info!("Postgres answers"),
             Err(error) if was_there != Some(false) => warn!(remedy = error.remedy(), "{}", chain(error)),

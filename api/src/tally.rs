@@ -37,6 +37,7 @@ pub struct Tally {
 #[derive(Debug, Default)]
 struct OfKind {
     hits: AtomicU64,
+    fallback: AtomicU64,
     misses: AtomicU64,
     refusals: [AtomicU64; Refusal::ALL.len()],
 }
@@ -46,7 +47,9 @@ struct OfKind {
 pub struct Served {
     /// Values that came from the cache.
     pub hits: u64,
-    /// Values that did not.
+    /// Values that came from this process's memory, while Redis was away.
+    pub fallback: u64,
+    /// Values that came from neither.
     pub misses: u64,
     /// Hits among all, in percent; none before the first read.
     pub hit_rate_percent: Option<f64>,
@@ -58,7 +61,8 @@ impl Tally {
         let of_kind = &self.kinds[kind as usize];
         match found.origin {
             Origin::Redis => &of_kind.hits,
-            Origin::Fallback | Origin::Postgres => &of_kind.misses,
+            Origin::Fallback => &of_kind.fallback,
+            Origin::Postgres => &of_kind.misses,
         }
         .fetch_add(1, Relaxed);
         if let Some(refusal) = found.refusal {
@@ -73,14 +77,15 @@ impl Tally {
 
     /// How readers of this kind were served.
     pub fn served(&self, kind: Kind) -> Served {
-        let OfKind { hits, misses, .. } = &self.kinds[kind as usize];
-        Served::of(hits.load(Relaxed), misses.load(Relaxed))
+        let OfKind { hits, fallback, misses, .. } = &self.kinds[kind as usize];
+        Served::of(hits.load(Relaxed), fallback.load(Relaxed), misses.load(Relaxed))
     }
 
     /// How all readers were served.
     pub fn all(&self) -> Served {
         let each = Kind::ALL.map(|kind| self.served(kind));
-        Served::of(each.iter().map(|served| served.hits).sum(), each.iter().map(|served| served.misses).sum())
+        let sum = |count: fn(&Served) -> u64| each.iter().map(count).sum();
+        Served::of(sum(|served| served.hits), sum(|served| served.fallback), sum(|served| served.misses))
     }
 
     /// How many values each rule kept from being served by the first look at the cache.
@@ -91,11 +96,11 @@ impl Tally {
 }
 
 impl Served {
-    fn of(hits: u64, misses: u64) -> Self {
-        let reads = hits + misses;
+    fn of(hits: u64, fallback: u64, misses: u64) -> Self {
+        let reads = hits + fallback + misses;
         // Rounded to what a reader of numbers wants: 99.87.
         let percent = |reads: u64| (hits as f64 * 10_000.0 / reads as f64).round() / 100.0;
-        Self { hits, misses, hit_rate_percent: (reads > 0).then(|| percent(reads)) }
+        Self { hits, fallback, misses, hit_rate_percent: (reads > 0).then(|| percent(reads)) }
     }
 }
 
@@ -114,14 +119,16 @@ mod tests {
     #[test]
     fn reads_are_counted_by_kind_and_refusals_by_rule() {
         let tally = Tally::default();
-        assert_eq!(tally.all(), Served { hits: 0, misses: 0, hit_rate_percent: None });
+        assert_eq!(tally.all(), Served { hits: 0, fallback: 0, misses: 0, hit_rate_percent: None });
         for _ in 0..2 {
             tally.read(Kind::Product, &found(Origin::Redis, None));
         }
         tally.read(Kind::Product, &found(Origin::Postgres, Some(Refusal::Unproven)));
         tally.unread(Kind::Page);
-        assert_eq!(tally.served(Kind::Product), Served { hits: 2, misses: 1, hit_rate_percent: Some(66.67) });
-        assert_eq!(tally.all(), Served { hits: 2, misses: 2, hit_rate_percent: Some(50.0) });
+        let product = Served { hits: 2, fallback: 0, misses: 1, hit_rate_percent: Some(66.67) };
+        assert_eq!(tally.served(Kind::Product), product);
+        tally.read(Kind::Page, &found(Origin::Fallback, None));
+        assert_eq!(tally.all(), Served { hits: 2, fallback: 1, misses: 2, hit_rate_percent: Some(40.0) });
         let refused: Vec<_> = tally.refusals().filter(|(_, count)| *count > 0).collect();
         assert_eq!(refused, [(Refusal::Unproven, 1)]);
         for (n, kind) in Kind::ALL.into_iter().enumerate() {

@@ -2,7 +2,8 @@
 //!
 //! A value that is read here was true in Postgres no longer ago than [`Settings::max_staleness`]; is never older than a change that
 //! had been applied before the read began; and never older than the write whose [`Token`](crate::coherence::Token) the reader shows.
-//! Redis can only make a read slower, never fail it.
+//! Redis can only make a read slower, never fail it. While it is away, a service that sets [`Settings::fallback_bytes_max`] gives up the second
+//! of these, and keeps the others: see `cache/fallback.rs`.
 //!
 //! What a service owes in return: its loader reads the value and `pg_current_snapshot()` in **one statement** (or one repeatable-read
 //! transaction), begun when it is called and not before, on a **read-only** session that learned its source in an earlier statement.

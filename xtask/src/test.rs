@@ -36,7 +36,7 @@ pub struct Test {
     /// Run generated tests with this seed, as printed by a run that failed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Fail where NATS, Kafka, Prometheus, Compose, hadolint, Caddy or Schemathesis cannot be had, instead of leaving out the tests that need them
+    /// Fail where NATS, Kafka, Prometheus, Schemathesis, Compose, hadolint or Caddy cannot be had, instead of leaving out the tests that need them
     #[arg(long)]
     require_all: bool,
     /// Run only the tests whose names contain this
@@ -80,7 +80,7 @@ impl Test {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Whether the step succeeded.
+    /// Whether the step succeeded. Tests with one of these words in their names are left out.
     fn step(&self, step: &[&str], seed: u64, left_out: &[&str]) -> Result<bool> {
         match step[0] {
             "xtask" if step[1] == "docs" => return Ok(Docs { check: true }.run()? == ExitCode::SUCCESS),

@@ -107,15 +107,15 @@ pub struct InvalidatorHealth {
     freshness_ms: Option<f64>,
 }
 
-/// What this process keeps for times without Redis.
+/// What this process keeps while Redis is away.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct Fallback {
     /// How many values.
     entries: usize,
     /// How many bytes they take.
     bytes: usize,
-    /// How many they may take.
-    max_bytes: usize,
+    /// How many bytes they may take.
+    bytes_max: usize,
 }
 
 /// Health of the cache.
@@ -223,7 +223,7 @@ impl Services {
 
     fn fallback(&self) -> Fallback {
         let FallbackSize { values, bytes, bytes_max } = self.cache.fallback_size();
-        Fallback { entries: values, bytes, max_bytes: bytes_max }
+        Fallback { entries: values, bytes, bytes_max }
     }
 }
 

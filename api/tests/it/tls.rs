@@ -57,7 +57,7 @@ async fn it_answers_over_tls_and_cuts_who_does_not_speak_it() {
         .variable("FRESHLINE_API_CERTIFICATE_FILE", shown(&own.certificate))
         .variable("FRESHLINE_API_KEY_FILE", shown(&own.key))
         .variable("FRESHLINE_API_HEAD_MS", "200");
-    let api = Api::start(tls).await;
+    let mut api = Api::start(tls).await;
     let answer = asked(api.address(), &authority.certificate(), "/livez").await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("alive\n"), "{answer}");
     let stranger = Authority::new().expect("an authority");
@@ -71,6 +71,8 @@ async fn it_answers_over_tls_and_cuts_who_does_not_speak_it() {
     // A reset is an end, too.
     plain.read_to_end(&mut answer).await.unwrap_or_default();
     assert!(!String::from_utf8_lossy(&answer).contains("HTTP"), "{answer:?}");
+    api.process.terminate().expect("it runs");
+    assert!(api.process.wait(Duration::from_secs(20)).await.expect("it ends").success(), "{}", api.process.tail());
 }
 
 #[tokio::test]

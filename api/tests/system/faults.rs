@@ -119,7 +119,7 @@ async fn without_redis(scene: &mut Scene) {
     let (known, unknown) = (scene.known.clone(), scene.unknown.clone());
     until("it is noticed", async || {
         scene.api().get("/products/0190b5a0-0000-7000-8000-000000000001").await;
-        scene.metric(r#"freshline_breaker_open{dependency="redis"} 1"#).await
+        scene.metric("freshline_redis_up 0").await
     })
     .await;
     scene.read("`GET`", &known).await;
@@ -149,10 +149,10 @@ async fn redis_paused() {
     let mut scene = Scene::new("Redis paused (`SIGSTOP`)", &[]).await;
     scene.town.stage.redis().pause().await.expect("paused");
     without_redis(&mut scene).await;
-    assert!(scene.metric(r#"freshline_breaker_open{dependency="redis"} 1"#).await);
+    assert!(scene.metric("freshline_redis_up 0").await);
     scene.town.stage.redis().resume().await.expect("resumed");
     scene.recovers().await;
-    assert!(scene.metric(r#"freshline_breaker_open{dependency="redis"} 0"#).await);
+    assert!(scene.metric("freshline_redis_up 1").await);
     scene.end();
 }
 

@@ -48,7 +48,7 @@ async fn counted(api: &Api, metric: &str) -> u64 {
 
 async fn without_redis(stage: &Stage, api: &Api) {
     stage.redis().kill().await.expect("killed");
-    until("it is noticed", async || counted(api, r#"freshline_breaker_open{dependency="redis"} "#).await == 1).await;
+    until("it is noticed", async || api.get("/metrics").await.body.lines().any(|line| line == "freshline_redis_up 0")).await;
     stage.sql("select pg_stat_statements_reset()").await;
 }
 

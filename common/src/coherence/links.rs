@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use metrics::{Gauge, counter, gauge, histogram};
+use metrics::{counter, gauge, histogram};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -51,7 +51,6 @@ pub struct LinkKeeper {
     current: Arc<ArcSwapOption<Shared>>,
     outages: Arc<AtomicU64>,
     changed: watch::Sender<()>,
-    is_open: Gauge,
 }
 
 impl Links {
@@ -60,8 +59,7 @@ impl Links {
         let (sender, changed) = watch::channel(());
         let (current, outages) = (Arc::new(ArcSwapOption::empty()), Arc::new(AtomicU64::new(0)));
         let links = Self { current: current.clone(), outages: outages.clone(), changed };
-        let is_open = gauge!(names::BREAKER_OPEN, "dependency" => "redis");
-        (links, LinkKeeper { client, deadline, current, outages, changed: sender, is_open })
+        (links, LinkKeeper { client, deadline, current, outages, changed: sender })
     }
 
     /// The link that stands now; `None` where there is none, or where it is silent.
@@ -100,34 +98,10 @@ impl LinkKeeper {
     fn set(&self, link: Option<&Link>) {
         up(link.is_some());
         self.current.store(link.map(|link| link.shared().clone()));
-        self.is_open.set(if link.is_none() { 1.0 } else { 0.0 });
         self.changed.send_replace(());
     }
 
-    /// Reads the clock of a link until it breaks.
-    async fn watch_over(&self, link: &Link) {
-        loop {
-            self.is_open.set(if link.is_silent() { 1.0 } else { 0.0 });
-            let pause = if link.is_silent() { RETRY_MIN } else { CLOCK_INTERVAL };
-            tokio::select! {
-                () = link.broken() => return,
-                () = link.silenced(), if !link.is_silent() => continue,
-                () = tokio::time::sleep(pause) => {}
-            }
-            let (was_silent, asked) = (link.is_silent(), Instant::now());
-            let time = link.time().await;
-            up(time.is_ok());
-            match time {
-                Ok(_) if was_silent => info!("Redis answers again"),
-                Ok(_) => histogram!(names::REDIS_ROUND_TRIP).record(asked.elapsed()),
-                Err(LinkError::Silent) if was_silent => {}
-                Err(error) => report(&error),
-            }
-        }
-    }
-
     async fn keep(self) {
-        self.is_open.set(1.0);
         let mut pause = RETRY_MIN;
         let mut is_known_down = false;
         up(false);
@@ -137,7 +111,7 @@ impl LinkKeeper {
                     info!(redis.run = %link.run(), "connected to Redis, process {}", link.run());
                     (pause, is_known_down) = (RETRY_MIN, false);
                     self.set(Some(&link));
-                    self.watch_over(&link).await;
+                    watch_over(&link).await;
                     self.set(None);
                     counter!(names::RECONNECTS, "to" => "redis").increment(1);
                     warn!("the connection to Redis broke");
@@ -150,6 +124,27 @@ impl LinkKeeper {
                     pause = (pause * 2).min(RETRY_MAX);
                 }
             }
+        }
+    }
+}
+
+/// Reads the clock of a link until it breaks.
+async fn watch_over(link: &Link) {
+    loop {
+        let pause = if link.is_silent() { RETRY_MIN } else { CLOCK_INTERVAL };
+        tokio::select! {
+            () = link.broken() => return,
+            () = link.silenced(), if !link.is_silent() => continue,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let (was_silent, asked) = (link.is_silent(), Instant::now());
+        let time = link.time().await;
+        up(time.is_ok());
+        match time {
+            Ok(_) if was_silent => info!("Redis answers again"),
+            Ok(_) => histogram!(names::REDIS_ROUND_TRIP).record(asked.elapsed()),
+            Err(LinkError::Silent) if was_silent => {}
+            Err(error) => report(&error),
         }
     }
 }

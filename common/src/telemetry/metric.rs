@@ -46,6 +46,10 @@ metrics! {
     FILLS = Counter "freshline_fills_total" ["outcome"] "Values read from Postgres, by what became of their fill.";
     UNREADABLE_ENTRIES = Counter "freshline_unreadable_entries_total" ["reason"] "Entries of another version, a bad checksum or an unknown body, each read as a miss.";
     REDIS_FAILURES = Counter "freshline_redis_failures_total" ["reason"] "Calls to Redis that failed or ran into their deadline.";
+    BREAKER_OPEN = Gauge "freshline_breaker_open" ["dependency"] "1 while calls to a server are refused at once, because it did not answer those before; else 0.";
+    BREAKER_REFUSED = Counter "freshline_breaker_refused_total" ["dependency"] "Calls refused at once, because the server did not answer those before.";
+    FALLBACK_BYTES = Gauge "freshline_fallback_bytes" [] "Memory of the values that are kept while Redis is away.";
+    FALLBACK_VALUES = Gauge "freshline_fallback_values" [] "Values that are kept while Redis is away.";
     REDIS_UP = Gauge "freshline_redis_up" [] "1 while Redis answers this process, else 0.";
     REDIS_ROUND_TRIP = Histogram "freshline_redis_round_trip_seconds" [] "Time that Redis took to tell its time, asked once a second.";
     REDIS_MEMORY = Gauge "freshline_redis_memory_bytes" [] "Memory that Redis uses.";
@@ -55,10 +59,6 @@ metrics! {
     POSTGRES_UP = Gauge "freshline_postgres_up" [] "1 while Postgres answers this process, else 0.";
     POOL_SESSIONS = Gauge "freshline_pool_sessions" ["pool", "state"] "Sessions of Postgres in a pool, busy or idle.";
     POOL_SESSIONS_MAX = Gauge "freshline_pool_sessions_max" ["pool"] "Sessions of Postgres that a pool may have.";
-    BREAKER_OPEN = Gauge "freshline_breaker_open" ["dependency"] "1 while calls to a server are refused at once, because it did not answer those before; else 0.";
-    BREAKER_REFUSED = Counter "freshline_breaker_refused_total" ["dependency"] "Calls refused at once, because the server did not answer those before.";
-    FALLBACK_BYTES = Gauge "freshline_fallback_bytes" [] "Memory of the values that are kept while Redis is away.";
-    FALLBACK_VALUES = Gauge "freshline_fallback_values" [] "Values that are kept while Redis is away.";
     HTTP_REQUESTS = Counter "freshline_http_requests_total" ["method", "route", "status"] "Requests answered.";
     HTTP_REQUEST_SECONDS = Histogram "freshline_http_request_seconds" ["route"] "Time from a request's head to its answer's.";
     CHANGES_APPLIED = Counter "freshline_changes_applied_total" ["action"] "What changes touched, applied to Redis and confirmed by it: keys refreshed or invalidated, and tags.";

@@ -16,9 +16,9 @@ const NOT_METRICS: [&str; 7] = [
     "freshline_invalidator",
     "freshline_warmer",
     "freshline_template",
+    "freshline_operator",
     "freshline_relay",
     "freshline_debezium",
-    "freshline_operator",
 ];
 
 /// Where variables and metrics are documented. A page that isn't there yet asks for nothing.

@@ -30,12 +30,17 @@ pub(super) enum Parent {
 impl SpanContext {
     /// The first span of a new trace.
     pub(super) fn root() -> Self {
-        Self { trace: Uuid::new_v4().as_u128(), span: new_span() }
+        Self::of(new_trace())
     }
 
     /// Another span of the same trace.
     pub(super) fn sibling(self) -> Self {
-        Self { span: new_span(), ..self }
+        Self::of(self.trace)
+    }
+
+    /// A new span of this trace.
+    pub(super) fn of(trace: u128) -> Self {
+        Self { trace, span: new_span() }
     }
 
     /// The sampled span that a `traceparent` names; `None` where it names none.
@@ -45,6 +50,11 @@ impl SpanContext {
             Parent::Unknown | Parent::Unsampled => None,
         }
     }
+}
+
+/// The id of a new trace: its low 62 bits are random, and never all zero.
+pub(super) fn new_trace() -> u128 {
+    Uuid::new_v4().as_u128()
 }
 
 /// The half of a random UUID that has 62 random bits, and never only zeros.

@@ -5,7 +5,11 @@ use std::{borrow::Cow, time::SystemTime};
 use http::HeaderMap;
 use metrics::counter;
 
-use super::{CURRENT, Ratio, SpanContext, TRACER, context::Parent, current};
+use super::{
+    CURRENT, Ratio, SpanContext, TRACER,
+    context::{Parent, new_trace},
+    current,
+};
 use crate::telemetry::names;
 
 /// Which side of what a span is, in OpenTelemetry's words.
@@ -112,9 +116,9 @@ fn sampled(parent: Parent, ratio: Ratio) -> Option<(SpanContext, Option<u64>)> {
         Parent::Sampled(parent) => Some((parent.sibling(), Some(parent.span))),
         Parent::Unsampled => None,
         Parent::Unknown => {
-            let root = SpanContext::root();
+            let trace = new_trace();
             // The low half, because that is where W3C wants a trace's id to be random.
-            ratio.takes(root.trace as u32).then_some((root, None))
+            ratio.takes(trace as u32).then(|| (SpanContext::of(trace), None))
         }
     }
 }
