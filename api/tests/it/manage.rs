@@ -161,16 +161,26 @@ async fn reads_are_compared_and_bounded() {
     for wrong in ["n=0", "n=1001", "n=1.5", "keys=101", "reads=5"] {
         town.one.get(&format!("/cache/performance?{wrong}")).await.problem(400, "bad-request");
     }
-    let (one, other) = futures::join!(town.one.get("/cache/performance?n=1000"), async {
-        let busy = until("the other is told to come again", async || {
-            let answer = town.one.get("/cache/performance?n=1").await;
-            (answer.status != StatusCode::OK).then_some(answer)
-        });
-        busy.await
-    });
-    assert_eq!(one.status, StatusCode::OK);
-    other.problem(429, "measuring");
-    assert_eq!(other.header("retry-after"), "10");
+}
+
+#[tokio::test]
+async fn a_second_measurement_is_told_to_come_again() {
+    let stage = Stage::new().await;
+    let api = Api::start(launch(&stage).variable("FRESHLINE_API_STATEMENT_MS", "20000")).await;
+    let mut holder = stage.pool().begin().await.expect("a transaction");
+    sqlx::query("lock table products in access exclusive mode").execute(&mut *holder).await.expect("a lock");
+    let meanwhile = async {
+        let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        until("the first one waits", async || stage.value::<i64>(waiting).await > 0).await;
+        let second = api.get("/cache/performance").await;
+        holder.commit().await.expect("the lock goes");
+        second
+    };
+    let (first, second) = futures::join!(api.get("/cache/performance"), meanwhile);
+    second.problem(429, "measuring");
+    assert_eq!(second.header("retry-after"), "10");
+    assert_eq!((first.status, &first.json()["keys"], &first.json()["ratio"]), (StatusCode::OK, &json!(0), &Value::Null));
+    assert_eq!(api.get("/cache/performance").await.status, StatusCode::OK, "it is the only one again");
 }
 
 #[tokio::test]
