@@ -13,7 +13,8 @@ use freshline::{
     breaker::Breaker,
     cache::Cache,
     catalog::{self, Reads, SessionOptions, Writes, read_pool, write_pool},
-    coherence::{Links, Stripes},
+    coherence::Links,
+    config::PostgresUrl,
     fault::in_full,
     registry::{Process, Registration, Role},
     server::{Tls, serve},
@@ -21,48 +22,31 @@ use freshline::{
     telemetry::Metrics,
 };
 use futures::future::OptionFuture;
+use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    caching::Caching,
-    config::{Body, Config, Database, Http},
+    config::{Config, Database, Http},
     cors,
     front::Front,
     gauges::Gauges,
     health::{Postgres, Watch},
     manage::{Gate, Manager},
     routes,
+    services::Services,
     tally::Tally,
 };
 
-/// What a request is answered with.
-pub struct Services {
-    /// Reads go through it.
-    pub cache: Cache,
-    /// What it does not hold is read here.
-    pub reads: Reads,
-    /// Writes go here.
-    pub writes: Writes,
-    /// What a body may be.
-    pub body: Body,
-    /// What caches of others may keep.
-    pub caching: Caching,
-    /// Hears how Postgres answers.
-    pub postgres: Postgres,
-    /// Counts how readers are served.
-    pub tally: Tally,
-    /// The way to Redis, for those who ask how it is.
-    pub links: Links,
-    /// How names are laid out there.
-    pub stripes: Stripes,
-    /// The oldest that a value served from the cache may be.
-    pub max_staleness: Duration,
-    /// This process's name in the registry.
-    pub process: String,
-    /// When it began.
-    pub began: Instant,
+/// The pools of Postgres, and what reads and writes through them.
+struct Databases {
+    reads: Reads,
+    writes: Writes,
+    /// That of the reads, for those who measure without the cache.
+    pool: PgPool,
+    /// All of them, by name.
+    pools: [(&'static str, PgPool); 2],
 }
 
 /// Binds the port, and starts every task; the set owns them. Neither Redis nor Postgres has to be there: both are connected when they are.
@@ -72,14 +56,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let metrics = Metrics::install()?;
     let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
     let (links, keeper) = Links::new(redis, redis_deadline);
-    let connect = shared.database_url.connect_options().application_name("freshline-api");
-    // One more than there are loads: that which asks whether Postgres is there.
-    let pool = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
-    let writes = write_pool(connect, &database.sessions(database.write_sessions_max));
-    let pools = [("read", pool.clone()), ("write", writes.clone())];
-    let reads = Reads::new(pool.clone(), database.deadline()).behind(Breaker::new("postgres-reads"));
-    let writes = Writes::new(writes, database.deadline()).behind(Breaker::new("postgres-writes"));
-
+    let Databases { reads, writes, pool, pools } = Databases::new(&shared.database_url, &database);
     let (readiness, postgres) = (Readiness::new(), Postgres::default());
     let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
     let tls = tls.map(|files| keyed(&files)).transpose()?;
@@ -147,6 +124,20 @@ async fn bound_apart(address: SocketAddr) -> Result<TcpListener> {
     let listener = admin::bind(address).await.context("FRESHLINE_API_MANAGE_ADDRESS cannot be used")?;
     info!("management calls are answered on {}", listener.local_addr()?);
     Ok(listener)
+}
+
+impl Databases {
+    /// Nothing is connected yet.
+    fn new(url: &PostgresUrl, database: &Database) -> Self {
+        let connect = url.connect_options().application_name("freshline-api");
+        // One more than there are loads: that which asks whether Postgres is there.
+        let pool = read_pool(connect.clone(), &database.sessions(database.read_sessions_max + 1));
+        let write_pool = write_pool(connect, &database.sessions(database.write_sessions_max));
+        let pools = [("read", pool.clone()), ("write", write_pool.clone())];
+        let reads = Reads::new(pool.clone(), database.deadline()).behind(Breaker::new("postgres-reads"));
+        let writes = Writes::new(write_pool, database.deadline()).behind(Breaker::new("postgres-writes"));
+        Self { reads, writes, pool, pools }
+    }
 }
 
 impl Database {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::extract::TOKEN;
+use crate::{extract::TOKEN, request_id::REQUEST_ID};
 
 /// How long a browser need not ask again what it may do. Chromium takes no more than two hours.
 const ASKED_FOR: Duration = Duration::from_secs(7_200);
@@ -13,10 +13,11 @@ const ASKED_FOR: Duration = Duration::from_secs(7_200);
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
 /// What pages may send.
-const TAKEN: [HeaderName; 5] = [header::CONTENT_TYPE, header::AUTHORIZATION, header::IF_MATCH, header::IF_NONE_MATCH, TOKEN];
+const TAKEN: [HeaderName; 6] =
+    [header::CONTENT_TYPE, header::AUTHORIZATION, header::IF_MATCH, header::IF_NONE_MATCH, TOKEN, REQUEST_ID];
 
 /// What they may see besides what all may.
-const SHOWN: [HeaderName; 8] = [
+const SHOWN: [HeaderName; 9] = [
     header::ETAG,
     header::AGE,
     header::LINK,
@@ -25,6 +26,7 @@ const SHOWN: [HeaderName; 8] = [
     HeaderName::from_static("cache-status"),
     HeaderName::from_static("server-timing"),
     TOKEN,
+    REQUEST_ID,
 ];
 
 /// The layer for these origins; `None` where there are none.

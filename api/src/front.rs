@@ -27,6 +27,7 @@ use tower::Service;
 use crate::{
     meter::Meter,
     problem::{PROBLEM_JSON, Problem, Subject},
+    request_id::{REQUEST_ID, RequestId},
     traced,
 };
 
@@ -54,20 +55,14 @@ impl Front {
         B::Error: Into<axum::BoxError>,
     {
         let (begun, counted, span) = (Instant::now(), self.meter.of(&request), traced::span(&request));
-        let mut router = self.router.clone();
-        let answering = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
-        let answered = match &span {
+        let id = RequestId::of(request.headers());
+        let answering = id.clone().scope(answered(self.router.clone(), request));
+        let mut response = match &span {
             None => answering.await,
             // Boxed, so that a request that is not traced does not carry the room of a second future.
             Some(span) => Box::pin(span.scope(answering)).await,
         };
-        let mut response = match answered {
-            Ok(Ok(response)) if is_foreign(&response) => {
-                Problem::new(Subject::Request, "Its parameters cannot be read.").into_response()
-            }
-            Ok(Ok(response)) => response,
-            Err(panic) => Problem::failure(&format!("it panicked: {}", words_of(panic.as_ref()))).into_response(),
-        };
+        response.headers_mut().insert(REQUEST_ID, id.value());
         if self.is_draining.load(Relaxed) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -94,6 +89,21 @@ impl Answers for Front {
     fn drain(&self) {
         self.readiness.unready("not ending", "it was asked to end");
         self.is_draining.store(true, Relaxed);
+    }
+}
+
+/// What the routes answer, or that they panicked.
+async fn answered<B>(mut router: Router, request: Request<B>) -> Response
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    match AssertUnwindSafe(async move { router.call(request).await }).catch_unwind().await {
+        Ok(Ok(response)) if is_foreign(&response) => {
+            Problem::new(Subject::Request, "Its parameters cannot be read.").into_response()
+        }
+        Ok(Ok(response)) => response,
+        Err(panic) => Problem::failure(&format!("it panicked: {}", words_of(panic.as_ref()))).into_response(),
     }
 }
 

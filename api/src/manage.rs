@@ -25,8 +25,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::gate::Gate;
 use crate::{
-    app::Services,
     problem::{Fault, Place, Problem, Subject},
+    services::Services,
 };
 
 /// What management needs besides what readers do.

@@ -52,7 +52,11 @@ pub fn basis() -> OpenApi {
 }
 
 /// What the front puts into every answer.
-const OF_EVERY_ANSWER: [(&str, &str); 2] = [
+const OF_EVERY_ANSWER: [(&str, &str); 3] = [
+    (
+        "X-Request-Id",
+        "The request's id: that of its caller, where it sent one of up to 128 visible characters. The log tells failures under it.",
+    ),
     ("Server-Timing", "How long it took in this process, in ms: `app;dur=0.271` (W3C)."),
     ("Traceparent", "The trace that the request is in, where it is traced (W3C)."),
 ];

@@ -18,13 +18,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::{debug, error, warn};
 use utoipa::ToSchema;
-use uuid::Uuid;
+
+use crate::request_id::RequestId;
 
 /// The media type of every problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
-
-/// The header that carries a request's id, sent with every answer of 500 and above.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// When a caller may come again after Postgres was away, or had too much to do.
 const RETRY_AFTER: Duration = freshline::breaker::PAUSE;
@@ -157,6 +155,8 @@ struct Parts {
     detail: Cow<'static, str>,
     faults: Vec<Fault>,
     headers: HeaderMap,
+    /// Under which the log tells more.
+    id: Option<RequestId>,
     explanation: Option<Box<RawValue>>,
 }
 
@@ -164,7 +164,7 @@ impl Problem {
     /// A problem about this, and what is special about it here.
     pub fn new(subject: Subject, detail: impl Into<Cow<'static, str>>) -> Self {
         let (detail, faults, headers) = (detail.into(), Vec::new(), HeaderMap::new());
-        Self { parts: Box::new(Parts { subject, detail, faults, headers, explanation: None }) }
+        Self { parts: Box::new(Parts { subject, detail, faults, headers, id: None, explanation: None }) }
     }
 
     /// A problem made of faults of the request, all that were found.
@@ -186,7 +186,7 @@ impl Problem {
     /// A failure of ours, told to the log in these words.
     pub fn failure(cause: &str) -> Self {
         let problem = Self::new(Subject::Internal, "The log has the cause, under the id in instance.");
-        let id = Uuid::now_v7();
+        let id = RequestId::current();
         error!(request.id = %id, "request {id} failed: {cause}");
         problem.with_id(id)
     }
@@ -194,7 +194,7 @@ impl Problem {
     /// A failure that passes by itself: when to come again. A request that was turned away is not news: there may be thousands, and
     /// those who watch over a server log once that it is away. One that may have been carried out is.
     pub fn passing(subject: Subject, detail: impl Into<Cow<'static, str>>, cause: &(dyn Error + 'static)) -> Self {
-        let id = Uuid::now_v7();
+        let id = RequestId::current();
         match subject {
             Subject::Uncertain => warn!(request.id = %id, "request {id} may have been carried out: {}", chain(cause)),
             _ => debug!(request.id = %id, "request {id} was turned away: {}", chain(cause)),
@@ -225,11 +225,9 @@ impl Problem {
         self
     }
 
-    fn with_id(self, id: Uuid) -> Self {
-        match HeaderValue::from_str(&id.to_string()) {
-            Ok(value) => self.with_header(REQUEST_ID, value),
-            Err(_) => self,
-        }
+    fn with_id(mut self, id: RequestId) -> Self {
+        self.parts.id = Some(id);
+        self
     }
 }
 
@@ -260,15 +258,14 @@ pub struct Document<'a> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Parts { subject, detail, faults, mut headers, explanation } = *self.parts;
+        let Parts { subject, detail, faults, mut headers, id, explanation } = *self.parts;
         let (status, name, title) = subject.parts();
-        let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let document = Document {
             r#type: format!("urn:problem-type:freshline:{name}"),
             title,
             status: status.as_u16(),
             detail: &detail,
-            instance: id.map(|id| format!("urn:uuid:{id}")),
+            instance: id.map(|id| id.instance()),
             errors: &faults,
             explanation: explanation.as_deref(),
         };

@@ -24,7 +24,6 @@ use self::{
     asked::{AskedBatch, AskedLatest, AskedList},
 };
 use crate::{
-    app::Services,
     extract::{Asked, Id},
     headers::Provenance,
     openapi::{
@@ -32,6 +31,7 @@ use crate::{
     },
     page::CachedPage,
     problem::{Problem, Subject},
+    services::Services,
     tally::Kind,
 };
 

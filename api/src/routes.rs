@@ -7,12 +7,13 @@ use http::{Method, Uri};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    app::Services,
     health::answer as health,
     manage::{self, Gate, Manager},
     openapi,
     problem::{Problem, Subject},
-    read, write,
+    read,
+    services::Services,
+    write,
 };
 
 /// A path, as metrics name it: what callers put into it is no label.

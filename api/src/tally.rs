@@ -48,7 +48,7 @@ pub struct Served {
     /// Values that came from the cache.
     pub hits: u64,
     /// Values that came from this process's memory, while Redis was away.
-    pub fallback: u64,
+    pub from_fallback: u64,
     /// Values that came from neither.
     pub misses: u64,
     /// Hits among all, in percent; none before the first read.
@@ -85,7 +85,7 @@ impl Tally {
     pub fn all(&self) -> Served {
         let each = Kind::ALL.map(|kind| self.served(kind));
         let sum = |count: fn(&Served) -> u64| each.iter().map(count).sum();
-        Served::of(sum(|served| served.hits), sum(|served| served.fallback), sum(|served| served.misses))
+        Served::of(sum(|served| served.hits), sum(|served| served.from_fallback), sum(|served| served.misses))
     }
 
     /// How many values each rule kept from being served by the first look at the cache.
@@ -100,7 +100,7 @@ impl Served {
         let reads = hits + fallback + misses;
         // Rounded to what a reader of numbers wants: 99.87.
         let percent = |reads: u64| (hits as f64 * 10_000.0 / reads as f64).round() / 100.0;
-        Self { hits, fallback, misses, hit_rate_percent: (reads > 0).then(|| percent(reads)) }
+        Self { hits, from_fallback: fallback, misses, hit_rate_percent: (reads > 0).then(|| percent(reads)) }
     }
 }
 
@@ -119,16 +119,16 @@ mod tests {
     #[test]
     fn reads_are_counted_by_kind_and_refusals_by_rule() {
         let tally = Tally::default();
-        assert_eq!(tally.all(), Served { hits: 0, fallback: 0, misses: 0, hit_rate_percent: None });
+        assert_eq!(tally.all(), Served { hits: 0, from_fallback: 0, misses: 0, hit_rate_percent: None });
         for _ in 0..2 {
             tally.read(Kind::Product, &found(Origin::Redis, None));
         }
         tally.read(Kind::Product, &found(Origin::Postgres, Some(Refusal::Unproven)));
         tally.unread(Kind::Page);
-        let product = Served { hits: 2, fallback: 0, misses: 1, hit_rate_percent: Some(66.67) };
+        let product = Served { hits: 2, from_fallback: 0, misses: 1, hit_rate_percent: Some(66.67) };
         assert_eq!(tally.served(Kind::Product), product);
         tally.read(Kind::Page, &found(Origin::Fallback, None));
-        assert_eq!(tally.all(), Served { hits: 2, fallback: 1, misses: 2, hit_rate_percent: Some(40.0) });
+        assert_eq!(tally.all(), Served { hits: 2, from_fallback: 1, misses: 2, hit_rate_percent: Some(40.0) });
         let refused: Vec<_> = tally.refusals().filter(|(_, count)| *count > 0).collect();
         assert_eq!(refused, [(Refusal::Unproven, 1)]);
         for (n, kind) in Kind::ALL.into_iter().enumerate() {

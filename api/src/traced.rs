@@ -4,7 +4,7 @@ use axum::response::Response;
 use freshline::telemetry::trace::{self, Span};
 use http::{HeaderValue, Request, header::HeaderName};
 
-use crate::{headers::CACHE_STATUS, problem::REQUEST_ID, routes::Route};
+use crate::{headers::CACHE_STATUS, request_id::REQUEST_ID, routes::Route};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 

@@ -17,12 +17,12 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::warn;
 
 use crate::{
-    app::Services,
     body, condition,
     extract::{Id, NoQuery, TOKEN},
     openapi::{Condition, Created, Draft, OfRemoval, OfWrite, OfWriteToRow, Patch, ProductId, Removed, Replaced},
     problem::{Fault, Place, Problem, Subject},
     product,
+    services::Services,
 };
 
 /// Make a product

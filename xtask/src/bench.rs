@@ -13,7 +13,9 @@ mod invalidation;
 mod machine;
 mod memory;
 mod reference;
+mod replica;
 mod report;
+mod requests;
 mod tap;
 mod warm;
 
@@ -43,6 +45,9 @@ pub struct Bench {
     /// How many row changes the backlog has, and the transaction that memory is measured over
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = RangedU64ValueParser::<u32>::new().range(1_000..=10_000_000))]
     changes: u32,
+    /// A freshline-api that was built before: its hits are measured as well
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
     /// Print only
     #[arg(long)]
     dry: bool,
@@ -56,6 +61,8 @@ pub struct Bench {
 enum Measure {
     /// CPU of a hit, beside a bare Redis GET.
     Hit,
+    /// CPU of a miss, a list, a 304 and a write, beside a hit.
+    Requests,
     /// From COMMIT to the entry's replacement, at 1,000 writes/s.
     Invalidation,
     /// Changes applied per second on a backlog, beside `pg_recvlogical`.
@@ -93,7 +100,8 @@ impl Bench {
 
     async fn take(&self, measure: Measure) -> Result<Vec<Row>> {
         match measure {
-            Measure::Hit => hit::measure(self.rounds).await,
+            Measure::Hit => hit::measure(self.rounds, self.before.as_deref()).await,
+            Measure::Requests => requests::measure(self.rounds).await,
             Measure::Invalidation => invalidation::measure(self.rounds).await,
             Measure::Backlog => backlog::measure(self.rounds, self.changes).await,
             Measure::Consume => consume::measure(self.rounds, self.changes).await,

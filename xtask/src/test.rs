@@ -20,7 +20,7 @@ const STEPS: [&[&str]; 7] = [
     &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"],
     &["build", "--workspace", "--locked", "--quiet"],
     &["xtask", "docs"],
-    &["test", "--workspace", "--locked", "--quiet"],
+    &["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"],
 ];
 
 /// What the tests have in their names that need a broker, Prometheus, Schemathesis, or what checks containers. They are left out, and that is said,

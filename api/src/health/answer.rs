@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::{app::Services, extract::NoQuery, openapi::OfAsking, problem::Problem, tally::Served};
+use crate::{extract::NoQuery, openapi::OfAsking, problem::Problem, services::Services, tally::Served};
 
 /// How all of it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

@@ -73,7 +73,6 @@ fn response(status: StatusCode, description: &str) -> ResponseBuilder {
 
 /// The headers that answers of this status have besides.
 fn headers(status: StatusCode) -> &'static [(&'static str, &'static str)] {
-    const REQUEST_ID: (&str, &str) = ("X-Request-Id", "The id under which the log tells the cause.");
     const RETRY_AFTER: (&str, &str) = ("Retry-After", "When to come again, in seconds.");
     match status {
         StatusCode::UNAUTHORIZED => &[("WWW-Authenticate", "What is asked for: `Bearer`.")],
@@ -89,8 +88,7 @@ fn headers(status: StatusCode) -> &'static [(&'static str, &'static str)] {
             ("Accept-Encoding", "`identity`, where the body was encoded."),
         ],
         StatusCode::TOO_MANY_REQUESTS => &[RETRY_AFTER],
-        StatusCode::SERVICE_UNAVAILABLE => &[RETRY_AFTER, REQUEST_ID],
-        StatusCode::INTERNAL_SERVER_ERROR => &[REQUEST_ID],
+        StatusCode::SERVICE_UNAVAILABLE => &[RETRY_AFTER],
         _ => &[],
     }
 }

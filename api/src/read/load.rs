@@ -9,9 +9,9 @@ use freshline::{
 use uuid::Uuid;
 
 use crate::{
-    app::Services,
     page::CachedPage,
     problem::{Problem, Subject},
+    services::Services,
 };
 
 impl Services {

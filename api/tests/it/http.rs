@@ -114,6 +114,24 @@ async fn a_head_is_a_read_without_its_body() {
 }
 
 #[tokio::test]
+async fn a_request_keeps_the_id_that_its_caller_gave_it() {
+    let stage = Stage::new().await;
+    let mut api = Api::on(&stage).await;
+    let asked = async |api: &Api, id: &str| Answer::of(api.request(Method::GET, "/products").header("x-request-id", id)).await;
+    assert_eq!(asked(&api, "cart-42").await.header("x-request-id"), "cart-42");
+    let (one, other) = (api.get("/products").await, asked(&api, "two words").await);
+    for answer in [&one, &other] {
+        assert_eq!(answer.header("x-request-id").len(), 36, "{answer:?}");
+    }
+    assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
+    stage.sql("revoke all on products from freshline_api").await;
+    let failed = asked(&api, "cart-43").await;
+    assert_eq!(failed.problem(500, "internal")["instance"], "urn:freshline:request:cart%2D43");
+    assert_eq!(failed.header("x-request-id"), "cart-43");
+    assert!(api.process.line("request cart-43 failed").await.contains("permission denied"));
+}
+
+#[tokio::test]
 async fn only_the_pages_that_are_named_may_ask_from_a_browser() {
     let stage = Stage::new().await;
     let none = Api::on(&stage).await;

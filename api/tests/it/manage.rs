@@ -201,7 +201,7 @@ async fn without_redis_management_says_so_and_the_numbers_are_those_of_the_proce
     }
     let told = api.get("/cache/stats").await.json();
     assert!(told["redis"].is_null() && told["cache"].is_null() && told["unseen"][0].is_string(), "{told}");
-    assert_eq!(told["process"]["all"], json!({"hits": 0, "misses": 0, "hit_rate_percent": null}));
+    assert_eq!(told["process"]["all"], json!({"hits": 0, "from_fallback": 0, "misses": 0, "hit_rate_percent": null}));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What the measurements stand on: a Postgres with products, a Redis, perhaps a broker, and our programs on them.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -52,6 +53,11 @@ impl House {
     /// The ids of all products, in order.
     pub async fn ids(&self) -> Result<Vec<Uuid>> {
         sqlx::query_scalar("select id from products order by id").fetch_all(self.stage.pool()).await.context("reading ids")
+    }
+
+    /// The path of each product in the API.
+    pub async fn paths(&self) -> Result<Vec<String>> {
+        Ok(self.ids().await?.iter().map(|id| format!("/products/{id}")).collect())
     }
 
     /// A connection to Redis.
@@ -149,8 +155,12 @@ impl House {
 
     /// One of our programs on one core, from its start on: it makes as many threads as it has cores. Without variables yet.
     pub fn pinned(&self, name: &str) -> Result<Launch> {
-        let program = workspace_binary(name)?;
-        let launch = Launch::new(name, "taskset").argument("-c").argument(super::cpu::CORE);
-        Ok(launch.argument(program.to_string_lossy()))
+        Ok(pinned(name, &workspace_binary(name)?))
     }
+}
+
+/// A program on one core, under this name.
+pub fn pinned(name: &str, program: &Path) -> Launch {
+    let launch = Launch::new(name, "taskset").argument("-c").argument(super::cpu::CORE);
+    launch.argument(program.to_string_lossy())
 }
