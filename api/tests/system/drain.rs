@@ -96,12 +96,12 @@ impl Balancer {
             let answer = match request.header("content-type", "application/json").body(json.to_owned()).send().await {
                 Ok(answer) => answer,
                 Err(error) if error.is_connect() => continue,
-                Err(error) => return self.broke(&error),
+                Err(error) => return self.broke(&address, &error),
             };
             let status = answer.status();
             let body = match answer.text().await {
                 Ok(body) => body,
-                Err(error) => return self.broke(&error),
+                Err(error) => return self.broke(&address, &error),
             };
             assert_eq!(status, StatusCode::OK, "{method} {path}: {body}");
             self.answered.fetch_add(1, SeqCst);
@@ -110,9 +110,11 @@ impl Balancer {
         panic!("no replica listens");
     }
 
-    fn broke(&self, error: &reqwest::Error) -> Option<String> {
+    /// Sends no more to a replica that broke a request, until it is seen to be ready: connections that are kept to it are gone as well.
+    fn broke(&self, at: &str, error: &reqwest::Error) -> Option<String> {
         println!("a request broke: {error:?}");
         self.broken.fetch_add(1, SeqCst);
+        self.replicas().iter_mut().filter(|(address, _)| address == at).for_each(|(_, is_ready)| *is_ready = false);
         None
     }
 
