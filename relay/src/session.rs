@@ -33,8 +33,8 @@ use crate::{
 /// What one batch may hold.
 const LIMITS: BatchLimits = BatchLimits { events_max: 1_024, bytes_max: 1 << 20 };
 
-/// Messages sent and not yet known to be stored. Full: the source is not read, and Postgres keeps the log.
-const IN_FLIGHT_MAX: usize = 4_000;
+/// Messages sent and not yet known to be stored. Full: nothing is sent, the source is not read, and Postgres keeps the log.
+pub const IN_FLIGHT_MAX: usize = 4_000;
 
 /// How soon a position is told that no message carries: the bound on staleness waits for it.
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(25);
@@ -208,6 +208,7 @@ impl Session {
                     }
                     for letter in letters.drain(..) {
                         told = self.sink.confirms(&letter).unwrap_or(told).max(told);
+                        self.make_room().await?;
                         self.publish(letter).await?;
                     }
                 }
@@ -241,6 +242,16 @@ impl Session {
         self.snapshot = look.snapshot;
         gauge!(names::POSITION_LAG).set(look.insert.get().saturating_sub(self.stream.position().get()) as f64);
         gauge!(names::RELAY_UNSTORED).set(self.stored.len() as f64);
+        Ok(())
+    }
+
+    /// Waits until fewer messages are in flight than may be. A batch may bring more than there is room for, and a client that has room for
+    /// no more waits for answers that nobody else takes.
+    async fn make_room(&mut self) -> Result<(), SessionError> {
+        while self.stored.len() >= IN_FLIGHT_MAX {
+            let Some(stored) = next_stored(&mut self.stored).await else { return Ok(()) };
+            self.confirm(stored?);
+        }
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Last, Stored};
-use crate::transaction::Letter;
+use crate::{session::IN_FLIGHT_MAX, transaction::Letter};
 
 /// How long the server recognizes a message that it has. What it has is not sent again, unless its answer was lost.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -106,7 +106,9 @@ impl Nats {
     pub async fn connect(to: &ToNats) -> Result<(Self, Option<Last>), NatsError> {
         let ToNats { settings, max_age } = to;
         let Connection { client, lost } = settings.connect("freshline-relay").await.map_err(NatsError::Connect)?;
-        let context = jetstream::ContextBuilder::new().ack_timeout(ACK_WITHIN).build(client.clone());
+        // The session bounds what is in flight; the client's own bound waits for answers that the session takes, and must not come first.
+        let context = jetstream::ContextBuilder::new().timeout(ACK_WITHIN).max_ack_inflight(2 * IN_FLIGHT_MAX);
+        let context = context.build(client.clone());
         let stream = stream(&context, settings, *max_age).await?;
         let last = last_message(&stream).await?;
         let last_id = last.as_ref().and_then(|message| header(&message.headers, NATS_MESSAGE_ID.as_ref()));
