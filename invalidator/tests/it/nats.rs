@@ -56,3 +56,24 @@ async fn what_cannot_be_used_is_kept_and_loses_nothing() {
         .expect("kept");
     assert_eq!(kept, (1, b"no JSON at all".to_vec()));
 }
+
+/// More comes at once than may be on its way: what is published waits for what is stored, and nothing for what nobody takes.
+#[tokio::test]
+async fn a_nats_that_hangs_while_much_is_published_stops_nothing() {
+    let shelf = Shelf::new(Source::Nats).await;
+    let nats = shelf.house.feed.nats().expect("a house with NATS");
+    nats.pause().await.expect("paused");
+    for (n, rows) in [700, 300, 900, 500, 999, 100, 800, 1_000, 650, 999, 400, 300, 300].into_iter().enumerate() {
+        let insert = "insert into products (sku, name, category, price)";
+        shelf
+            .house
+            .stage
+            .sql(&format!("{insert} select 'm-{n}-' || i, 'thing', 'bulk', 1 from generate_series(1, {rows}) i"))
+            .await;
+    }
+    shelf.house.stage.sql("update products set price = 12.50 where sku = 'sku-1'").await;
+    nats.resume().await.expect("resumed");
+    shelf.house.drained().await;
+    shelf.assert_kept().await;
+    assert!(shelf.sees(1, "price", "12.50").await);
+}

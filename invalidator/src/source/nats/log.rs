@@ -16,6 +16,7 @@ use freshline::{
     change::Place,
 };
 use futures::{FutureExt, StreamExt};
+use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
 
 use super::error::NatsFailed;
@@ -140,7 +141,8 @@ impl Log {
         };
         let mut bytes = self.add(first, &mut batch)?;
         while batch.len() < BATCH_LEN_MAX && bytes < BATCH_BYTES_MAX {
-            let Some(next) = self.messages.next().now_or_never() else { break };
+            // The runtime has a task wait after some hundred takings, whether or not there is more; a batch is bounded by itself.
+            let Some(next) = unconstrained(self.messages.next()).now_or_never() else { break };
             bytes += self.add(next.ok_or(NatsFailed::Lost)?, &mut batch)?;
         }
         Ok(batch)
