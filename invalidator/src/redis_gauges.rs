@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshline::{
-    coherence::{LinkError, Links},
+    coherence::{Info, LinkError, Links},
     telemetry::names,
 };
 use metrics::{counter, gauge};
@@ -31,29 +31,10 @@ pub async fn run(links: Links, stop: CancellationToken) {
 
 async fn measure(links: &Links) -> Result<(), LinkError> {
     let Some(link) = links.get() else { return Ok(()) };
-    let info: String = link.call(&redis::cmd("INFO")).await?;
+    let info = Info::read(&link).await?;
     for (name, field) in GAUGES {
-        if let Some(value) = number(&info, field) {
-            gauge!(name).set(value as f64);
-        }
+        gauge!(name).set(info.number(field) as f64);
     }
-    if let Some(evicted) = number(&info, "evicted_keys") {
-        counter!(names::REDIS_EVICTED).absolute(evicted);
-    }
+    counter!(names::REDIS_EVICTED).absolute(info.number("evicted_keys"));
     Ok(())
-}
-
-fn number(info: &str, field: &str) -> Option<u64> {
-    info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_field_is_read_and_not_one_that_begins_like_it() {
-        let info = "# Memory\r\nused_memory_human:1.00M\r\nused_memory:1048576\r\n";
-        assert_eq!((number(info, "used_memory"), number(info, "maxmemory")), (Some(1_048_576), None));
-    }
 }

@@ -212,6 +212,22 @@ pub async fn commit_one_by_one(pool: &sqlx::PgPool, count: u32) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(all)).execute(pool).await.expect("committed one by one");
 }
 
+impl House {
+    /// Puts a relay of the test's own in the place of the house's: to NATS at this address, with these settings besides.
+    pub async fn relayed_by(&mut self, nats: &str, settings: &[(&'static str, &'static str)]) -> Process {
+        self.feed.stop_writer().await.expect("the house's own is killed");
+        let relay = self.stage.launch("freshline-relay", Login::Invalidator).variables(settings.iter().copied()).variables([
+            ("FRESHLINE_NATS_URL", nats),
+            ("FRESHLINE_RELAY_SLOT", self.feed.slot()),
+            ("FRESHLINE_RELAY_ADDRESS", "127.0.0.1:0"),
+        ]);
+        let mut relay = Process::start(relay).expect("the relay starts");
+        relay.line("publishing what Postgres changes").await;
+        self.drained().await;
+        relay
+    }
+}
+
 /// How the invalidator is started on a stage.
 pub fn launch(stage: &Stage) -> Launch {
     stage.launch("freshline-invalidator", Login::Invalidator).variables([
@@ -232,4 +248,11 @@ pub async fn metrics(process: &Process) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer");
     answer
+}
+
+/// A number that a process tells.
+pub async fn gauge(process: &Process, name: &str) -> f64 {
+    let told = metrics(process).await;
+    let value = told.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {told}"))
 }

@@ -3,7 +3,7 @@
 
 use stage::{Login, Process, Source, Stage};
 
-use crate::house::{House, launch, metrics};
+use crate::house::{House, gauge, launch};
 
 /// What is warned of, and what is dropped.
 const LIMITS: [(&str, &str); 2] = [("FRESHLINE_SLOT_WARN_BYTES", "1048576"), ("FRESHLINE_SLOT_DROP_BYTES", "33554432")];
@@ -16,13 +16,6 @@ async fn write_log(stage: &Stage, bytes: u32) {
             bytes / 100_000
         ))
         .await;
-}
-
-/// A number that a process tells.
-async fn gauge(process: &Process, name: &str) -> f64 {
-    let told = metrics(process).await;
-    let value = told.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in {told}"))
 }
 
 /// Writes until this slot, which nobody reads, has lost its place.
@@ -114,15 +107,8 @@ async fn a_slot_that_lost_its_place_is_made_anew() {
 /// A house whose changes come through a relay that has these limits.
 async fn relayed() -> (House, Process) {
     let mut house = House::own(Source::Nats).await;
-    house.feed.stop_writer().await.expect("it is killed");
-    let relay = house.stage.launch("freshline-relay", Login::Invalidator).variables(LIMITS).variables([
-        ("FRESHLINE_NATS_URL", house.feed.nats().expect("a house with NATS").server()),
-        ("FRESHLINE_RELAY_SLOT", house.feed.slot().to_owned()),
-        ("FRESHLINE_RELAY_ADDRESS", "127.0.0.1:0".to_owned()),
-    ]);
-    let mut relay = Process::start(relay).expect("the relay starts");
-    relay.line("publishing what Postgres changes").await;
-    house.drained().await;
+    let server = house.feed.nats().expect("a house with NATS").server();
+    let relay = house.relayed_by(&server, &LIMITS).await;
     (house, relay)
 }
 
