@@ -11,10 +11,10 @@ use futures::future::join_all;
 use stage::until;
 use tokio::{
     sync::{Notify, Semaphore},
-    task::{JoinHandle, JoinSet},
+    task::JoinHandle,
 };
 
-use super::rig::{Postgres, Rig, Told, assert_hit, key, read, read_with, settings, token, unfailing};
+use super::rig::{Postgres, Rig, Told, assert_a_stampede_loads_once, assert_hit, key, read, settings, token, unfailing};
 
 /// A Postgres that answers when it is let.
 #[derive(Clone)]
@@ -65,30 +65,14 @@ async fn closed(rig: &Rig) -> Cache {
 async fn a_thousand_readers_of_one_missing_key_load_it_once() {
     let (rig, postgres) = (Rig::open().await, Postgres::with("one"));
     let cache = rig.cache();
-    let mut readers = JoinSet::new();
-    for _ in 0..1000 {
-        let (cache, postgres) = (cache.clone(), postgres.clone());
-        readers.spawn(async move { read(&cache, &key("rows:1"), &postgres).await });
-    }
-    for found in readers.join_all().await {
-        assert_eq!(found.text(), Some("one"));
-    }
-    assert_eq!(postgres.loads(), 1);
+    assert_a_stampede_loads_once(&cache, &Want::default(), &postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_readers_who_each_go_alone_load_it_once_too() {
     let (rig, postgres) = (Rig::open().await, Postgres::with("one"));
     let cache = rig.cache();
-    let mut readers = JoinSet::new();
-    for _ in 0..1000 {
-        let (cache, postgres) = (cache.clone(), postgres.clone());
-        readers.spawn(async move { read_with(&cache, &key("rows:1"), &token(90), &postgres).await });
-    }
-    for found in readers.join_all().await {
-        assert_eq!(found.text(), Some("one"));
-    }
-    assert_eq!(postgres.loads(), 1);
+    assert_a_stampede_loads_once(&cache, &token(90), &postgres).await;
 }
 
 #[tokio::test]

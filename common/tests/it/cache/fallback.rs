@@ -11,9 +11,9 @@ use freshline::{
     coherence::Refusal,
 };
 use stage::until;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::sync::Notify;
 
-use super::rig::{Postgres, Rig, Told, key, read, read_with, settings, token, unfailing};
+use super::rig::{Postgres, Rig, Told, assert_a_stampede_loads_once, key, read, read_with, settings, token, unfailing};
 
 /// As short as in production.
 const DEADLINE: Duration = Duration::from_millis(100);
@@ -189,15 +189,7 @@ async fn a_thousand_readers_without_redis_load_a_key_once() {
     let (rig, postgres) = (rig().await, Postgres::with("one"));
     let cache = cache(&rig);
     away(&rig).await;
-    let mut readers = JoinSet::new();
-    for _ in 0..1000 {
-        let (cache, postgres) = (cache.clone(), postgres.clone());
-        readers.spawn(async move { read(&cache, &key("rows:1"), &postgres).await });
-    }
-    for found in readers.join_all().await {
-        assert_eq!(found.text(), Some("one"));
-    }
-    assert_eq!(postgres.loads(), 1);
+    assert_a_stampede_loads_once(&cache, &Want::default(), &postgres).await;
 }
 
 #[tokio::test]

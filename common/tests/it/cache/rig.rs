@@ -21,7 +21,7 @@ use stage::{
     Login,
     servers::{Home, Redis, RedisOptions},
 };
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// So long that no answer of a Redis that works is given up.
@@ -274,6 +274,19 @@ pub async fn read(cache: &Cache, key: &CacheKey, postgres: &Postgres) -> Found<B
 
 pub async fn read_with(cache: &Cache, key: &CacheKey, want: &Want, postgres: &Postgres) -> Found<Bytes> {
     unfailing(cache.get(key, want, || postgres.load()).await)
+}
+
+/// A thousand readers who want this of one key at once all have its value, "one", from one load.
+pub async fn assert_a_stampede_loads_once(cache: &Cache, want: &Want, postgres: &Postgres) {
+    let mut readers = JoinSet::new();
+    for _ in 0..1000 {
+        let (cache, want, postgres) = (cache.clone(), want.clone(), postgres.clone());
+        readers.spawn(async move { read_with(&cache, &key("rows:1"), &want, &postgres).await });
+    }
+    for found in readers.join_all().await {
+        assert_eq!(found.text(), Some("one"));
+    }
+    assert_eq!(postgres.loads(), 1);
 }
 
 /// What a read came to whose loader does not fail.
