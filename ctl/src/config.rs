@@ -19,6 +19,17 @@ const CONNECT_URL: Optional<SecretString> = Setting::secret(
 )
 .optional();
 
+const INVALIDATOR_ROLE: Setting<String> =
+    Setting::text("INVALIDATOR_ROLE", "shop_invalidator", "The role of the invalidator, whose rights `doctor` looks at.")
+        .or("freshline_invalidator");
+
+const READER_ROLES: Setting<Vec<String>> = Setting::list(
+    "READER_ROLES",
+    "shop_api,shop_jobs",
+    "The roles that read the tables for the cache, whose rights `doctor` looks at.",
+)
+.or("freshline_api,freshline_warmer");
+
 /// What this command is told from outside.
 #[derive(Debug)]
 pub struct Config {
@@ -34,6 +45,8 @@ pub struct Config {
     pub publication: String,
     pub rules: Option<PathBuf>,
     pub max_staleness: Duration,
+    pub invalidator_role: String,
+    pub reader_roles: Vec<String>,
 }
 
 /// Every setting, for `settings`.
@@ -48,6 +61,8 @@ pub fn settings() -> Vec<Description> {
         PUBLICATION.describe(),
         RULES.describe(),
         MAX_STALENESS.describe(),
+        INVALIDATOR_ROLE.describe(),
+        READER_ROLES.describe(),
     ];
     let servers = PostgresUrl::SETTINGS.into_iter().chain(RedisUrl::SETTINGS);
     servers.chain(own).chain(SourceConfig::settings()).chain([CONNECT_URL.describe()]).collect()
@@ -68,6 +83,7 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
     let (slot, publication, rules) = (read.get(&SLOT), read.get(&PUBLICATION), read.optional(&RULES));
     let (source, connect_url) = (SourceConfig::read(&mut read), read.optional(&CONNECT_URL));
     let (relay_slot, slot_warn, max_staleness) = (read.get(&RELAY_SLOT), read.get(&SLOT_WARN), read.get(&MAX_STALENESS));
+    let (invalidator_role, reader_roles) = (read.get(&INVALIDATOR_ROLE), read.get(&READER_ROLES));
     read.finish(|| {
         Some(Config {
             database_url: database_url?,
@@ -82,6 +98,8 @@ pub fn load(vars: &dyn Vars) -> Result<Config, Faults> {
             publication: publication?,
             rules: rules?,
             max_staleness: max_staleness?,
+            invalidator_role: invalidator_role?,
+            reader_roles: reader_roles?,
         })
     })
 }

@@ -64,7 +64,8 @@ impl Docs {
 fn settings() -> Result<String> {
     let mut page = String::from(
         "# Settings\n\nMade from the code by `cargo xtask docs`. Every process reads `FRESHLINE_…` variables and nothing else; all faults \
-         are told\nat once, each with the variable, its value and the remedy. A misspelt variable is refused.\n",
+         are told\nat once, each with the variable, its value and the remedy. A misspelt variable is refused; one that resembles no \
+         setting\nmay be another version's, and is only told in the log.\n",
     );
     for (name, what) in PROCESSES {
         write!(page, "\n## {name}\n\n{what}\n\n{}", listed(name, "table")?)?;

@@ -5,6 +5,7 @@ mod documented;
 mod length;
 mod lexed;
 mod migrations;
+mod pages;
 mod places;
 mod proof;
 mod rust;
@@ -67,6 +68,7 @@ fn check(files: &[File]) -> Vec<Complaint> {
     let rust: Vec<(&File, Lexed)> = files.iter().filter(|file| file.is_rust()).map(|file| (file, Lexed::new(&file.text))).collect();
     complaints.extend(documented::check(&rust, files));
     complaints.extend(length::check(&rust, length::LISTED));
+    complaints.extend(pages::check(files));
     complaints.sort();
     complaints
 }

@@ -44,8 +44,12 @@ pub fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
+        let text = error.to_string();
+        // Some errors of others end in what caused them, and name it as their source besides.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
         cause = error.source();
     }
     line
@@ -63,5 +67,15 @@ mod tests {
     fn a_chain_tells_every_cause_once() {
         let error = Outer(std::io::Error::other("connection reset"));
         assert_eq!(chain(&error), "the slot cannot be read: connection reset");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no connection: {0}")]
+    struct Repeating(#[source] std::io::Error);
+
+    #[test]
+    fn a_cause_that_has_been_told_already_is_not_told_again() {
+        let error = Repeating(std::io::Error::other("connection reset"));
+        assert_eq!(chain(&error), "no connection: connection reset");
     }
 }

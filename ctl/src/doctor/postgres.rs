@@ -13,9 +13,6 @@ use crate::{
     servers::{OwnSlot, Servers, Trouble},
 };
 
-/// The role that the migrations make for the invalidator.
-pub const INVALIDATOR: &str = "freshline_invalidator";
-
 /// Looks at the primary.
 ///
 /// # Errors
@@ -34,9 +31,10 @@ pub async fn look(servers: &Servers) -> Result<Vec<Finding>, Trouble> {
 /// What keeps the stream from working: the check that the invalidator itself makes.
 async fn stream(servers: &Servers, connection: &mut PgConnection) -> Result<Vec<Finding>, Trouble> {
     let exists = "select exists (select from pg_roles where rolname = $1)";
-    let has_role: bool = servers.asked(sqlx::query_scalar(exists).bind(INVALIDATOR).fetch_one(&mut *connection)).await?;
+    let invalidator = servers.config.invalidator_role.as_str();
+    let has_role: bool = servers.asked(sqlx::query_scalar(exists).bind(invalidator).fetch_one(&mut *connection)).await?;
     // Under its own role where there is one; else under that which looks.
-    let role = has_role.then_some(INVALIDATOR);
+    let role = has_role.then_some(invalidator);
     let follower = Follower { role, has_slot: !servers.own_slots().is_empty() };
     let problems = check::problems(connection, &servers.stream()?, &servers.rules, follower).await;
     let address = servers.config.database_url.to_string();

@@ -6,7 +6,9 @@ use stage::{Login, Process, Stage, servers::Home};
 
 /// An API on a stage, ready to be asked.
 async fn api(stage: &Stage) -> (Process, String) {
-    let launch = stage.launch("freshline-api", Login::Api).variable("FRESHLINE_API_ADDRESS", "127.0.0.1:0");
+    // However slow the machine is, nobody is turned away.
+    let patient = [("FRESHLINE_API_SESSION_WAIT_MS", "20000"), ("FRESHLINE_API_STATEMENT_MS", "20000")];
+    let launch = stage.launch("freshline-api", Login::Api).variable("FRESHLINE_API_ADDRESS", "127.0.0.1:0").variables(patient);
     let mut api = Process::start(launch).expect("the API starts");
     let line = api.line("listening on ").await;
     (api, format!("http://{}", line.rsplit(' ').next().expect("an address")))

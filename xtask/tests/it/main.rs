@@ -1,8 +1,10 @@
-//! `cargo xtask up` on real servers, with programs that only pretend; and what lies in `compose/`, as far as it can be tried here.
+//! `cargo xtask up` on real servers, with programs that only pretend; what the documentation shows; and what lies in `compose/`,
+//! as far as it can be tried here.
 
 mod containers;
 mod fake;
 mod load;
+mod page;
+mod pages;
 mod prometheus;
-mod readme;
 mod up;
