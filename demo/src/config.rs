@@ -84,7 +84,7 @@ mod tests {
     const CONSENT: (&str, &str) = ("FRESHLINE_DEMO_DATABASE", "this-is-a-demonstration-database");
 
     #[rstest]
-    #[case::nobody_said_so(&[], "FRESHLINE_DEMO_DATABASE is not set. Write this-is-a-demonstration-database.")]
+    #[case::nobody_said_so(&[], "FRESHLINE_DEMO_DATABASE: is not set. Write this-is-a-demonstration-database.")]
     #[case::in_other_words(&[("FRESHLINE_DEMO_DATABASE", "yes")], "Write this-is-a-demonstration-database.")]
     #[case::for_everybody(&[CONSENT, ("FRESHLINE_DEMO_ADDRESS", "0.0.0.0:9105")], "is not on loopback")]
     #[case::for_the_network(&[CONSENT, ("FRESHLINE_DEMO_ADDRESS", "192.168.0.7:9105")], "is not on loopback")]
