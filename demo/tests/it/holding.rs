@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stage::{Login, Stage, until};
+use stage::{Login, Stage, servers::Shutdown, until};
 
 use crate::house::{House, ID, OTHER, problem};
 
@@ -32,6 +32,9 @@ async fn a_commit_held_by_one_that_was_killed_is_let_go_by_the_next() {
     assert_eq!(house.held().await, 1, "nobody has let go");
     // Until then the whole server goes on as if nothing were held.
     house.stage.sql(&format!("update products set price = 21 where id = '{OTHER}'")).await;
+    // Also where it is started anew, with the marker in its settings.
+    house.stage.postgres().restart(Shutdown::Fast).await.expect("it starts again");
+    house.stage.sql(&format!("update products set price = 22 where id = '{OTHER}'")).await;
     house.restart().await;
     house.clean().await;
     until("what was held is served", async || house.read(ID).await.0 == "11.00").await;
