@@ -150,8 +150,9 @@ impl Keeper {
             let ability = prepared(&mut session).await?;
             Ok::<_, HoldError>((session, ability))
         };
-        let (session, ability) =
-            retry("the look at what commits wait for", Policy::FOR_EVER, stop, begin).await.map_err(|given_up| info!("{given_up}"))?;
+        let (session, ability) = retry("the look at what commits wait for", Policy::FOR_EVER, stop, begin)
+            .await
+            .map_err(|given_up| info!("{given_up}"))?;
         if let Ability::Cannot(why) = &ability {
             warn!("no commit can be held: {why}");
         }
