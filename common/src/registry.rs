@@ -32,6 +32,8 @@ pub enum Role {
     Relay,
     /// It fills keys.
     Warmer,
+    /// It shows what happens, to somebody at the same machine.
+    Demo,
 }
 
 impl fmt::Display for Role {
@@ -41,6 +43,7 @@ impl fmt::Display for Role {
             Self::Invalidator => "invalidator",
             Self::Relay => "relay",
             Self::Warmer => "warmer",
+            Self::Demo => "demo",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `load`, `docs`, `prepare`, `test`, `tidy`. One verb a file; its doc line is its help.
+//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `load`, `docs`, `prepare`, `test`, `tidy`, `usual-way`. One verb a file; its doc line is its help.
 
 mod bench;
 mod cargo;
@@ -15,6 +15,7 @@ mod tail;
 mod test;
 mod tidy;
 mod up;
+mod usual_way;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ enum Verb {
     Prepare(prepare::Prepare),
     Test(test::Test),
     Tidy(tidy::Tidy),
+    UsualWay(usual_way::UsualWay),
 }
 
 fn main() -> ExitCode {
@@ -67,5 +69,6 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Prepare(prepare) => runtime.block_on(prepare.run()),
         Verb::Test(test) => test.run(),
         Verb::Tidy(tidy) => tidy.run(),
+        Verb::UsualWay(usual_way) => runtime.block_on(usual_way.run()),
     }
 }

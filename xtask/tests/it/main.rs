@@ -8,3 +8,4 @@ mod page;
 mod pages;
 mod prometheus;
 mod up;
+mod usual_way;
