@@ -26,7 +26,7 @@ export function millis(ms) {
   const size = Math.abs(ms);
   if (size >= 7_200_000) return `${short(ms / 3_600_000)} h`;
   if (size >= 120_000) return `${short(ms / 60_000)} min`;
-  if (size >= 10_000) return `${short(ms / 1000)} s`;
+  if (size >= 2000) return `${short(ms / 1000)} s`;
   return `${size < 0.01 && size > 0 ? '<0.01' : short(ms)} ms`;
 }
 
@@ -67,4 +67,4 @@ export const shortId = (id) => (id.length > 12 ? id.slice(-6) : id);
  * As much of a key as fits into a row: a UUID in it is cut.
  * @param {string} key
  */
-export const shortKey = (key) => key.replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{18}([0-9a-f]{8})/g, '…$1');
+export const shortKey = (key) => key.replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{14}([0-9a-f]{8})/g, '…$1');

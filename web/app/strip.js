@@ -26,11 +26,14 @@ export function Strip({ round }) {
     <figure class="strip" data-round=${round.number}>
       <figcaption>Round ${round.number}: ${phases.find(({ price }) => price)?.price ?? ''}
         <span class="faint"> · the usual way ${stale} stale, Freshline ${falsely}</span></figcaption>
+      <div class="lanes">
+      <div class="lane-names faint small" aria-hidden="true"><span>usual way</span><span>Freshline</span></div>
       <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img"
         aria-label=${`Round ${round.number}: ${stale} stale reads the usual way, ${falsely} through Freshline`}>
         ${phases.map(({ at, phase }) => html`<line class=${`phase phase-${phase}`} x1=${x(at)} x2=${x(at)} y1="0" y2=${HEIGHT} />`)}
         ${round.reads.map((read) => html`<${Mark} read=${read} x=${x(read.at)} />`)}
       </svg>
+      </div>
       <ol class="phases">
         ${phases.map(({ at, phase }) => html`<li class=${`phase-${phase}`}><b>${millis(at - round.from)}</b> ${PHASES[phase]}</li>`)}
       </ol>

@@ -37,21 +37,23 @@ function Moments({ change }) {
   const [from, to] = [Math.min(0, ...found.map(({ at_us }) => at_us - zero)), Math.max(1, ...found.map(({ at_us }) => at_us - zero))];
   const at = (/** @type {number} */ us) => `${(100 * (us - zero - from)) / (to - from)}%`;
   return html`
+    <div class="track" aria-hidden="true">
+      ${found.map(({ id, at_us }) => html`<i key=${id} class=${`moment-${id}`} style=${{ left: at(at_us) }}></i>`)}
+    </div>
     <ol class="moments" data-xid=${change.xid}>
-      ${found.map((moment) => html`<${MomentLine} key=${moment.id} moment=${moment} zero=${zero} at=${at} />`)}
+      ${found.map((moment) => html`<${MomentLine} key=${moment.id} moment=${moment} zero=${zero} />`)}
     </ol>
     <p class="small faint" aria-live="polite">${summary(change, found)}</p>
   `;
 }
 
-/** @param {{ moment: Moment, zero: number, at: (us: number) => string }} props */
-function MomentLine({ moment: { id, what, detail, at_us, process, clock: whose }, zero, at }) {
+/** @param {{ moment: Moment, zero: number }} props */
+function MomentLine({ moment: { id, what, detail, at_us, process, clock: whose }, zero }) {
   const offset = (at_us - zero) / 1000;
   return html`
     <li class=${`moment moment-${id}`} data-moment=${id} data-at-us=${at_us}>
       <span class="offset" title=${`${clock(at_us / 1000)}, ${process}, ${whose}`}>${offset === 0 ? '0' : `${offset > 0 ? '+' : '−'}${millis(Math.abs(offset))}`}</span>
       <span class="moment-what"><b>${what}</b> <span class="who">${process}, ${whose}</span></span>
-      <span class="track" aria-hidden="true"><i style=${{ left: at(at_us) }}></i></span>
       <span class="moment-detail">${detail}</span>
     </li>
   `;

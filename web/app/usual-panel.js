@@ -80,7 +80,7 @@ function Shown({ run, busy }) {
     <p class="key small">
       <span><i class="swatch good" aria-hidden="true"></i>from the cache</span> <span><i class="swatch accent" aria-hidden="true"></i>from Postgres</span>
       <span><i class="swatch bad tall" aria-hidden="true"></i>stale: not what Postgres had already shown</span>
-      <span class="faint">Upper lane: the usual way. Lower lane: Freshline. Times by the demo process’s clock.</span>
+      <span class="faint">Times by the demo process’s clock.</span>
     </p>
     ${run.rounds.map((round) => html`<${Strip} key=${round.number} round=${round} />`)}
   `;
