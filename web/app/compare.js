@@ -48,7 +48,7 @@ function Result({ result: { n, hits, ratio, keys, is_complete }, cache, postgres
   return html`
     ${ratio && html`<p class="headline"><b>${short(ratio.p50)} ×</b> as long from Postgres as through the cache (p50)</p>`}
     <table class="bars">
-      <thead><tr><th></th><th><i class="swatch good" aria-hidden="true"></i>Cache</th><th><i class="swatch second" aria-hidden="true"></i>Postgres</th></tr></thead>
+      <thead><tr><th>Time</th><th><i class="swatch good" aria-hidden="true"></i>Cache</th><th><i class="swatch second" aria-hidden="true"></i>Postgres</th></tr></thead>
       <tbody>
         ${ROWS.map(([name, label]) => html`
           <tr data-row=${label}>

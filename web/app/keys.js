@@ -2,7 +2,7 @@
 
 import { ClearButton } from './clear.js';
 import { Explained } from './explained.js';
-import { bytes, millis, shortKey } from './format.js';
+import { bytes, millis } from './format.js';
 import { ask, words } from './http.js';
 import { Empty, Failure, Panel } from './panel.js';
 import { classes, html, useEffect, useState } from './ui.js';
@@ -63,7 +63,7 @@ function List({ page: { keys, next }, number, chosen, choose }) {
         <tbody>
           ${keys.slice(0, DRAWN_MAX).map(({ key, bytes: size, ttl_ms }) => html`
             <tr key=${key}>
-              <td><button type="button" class=${classes('inline mono', key === chosen && 'chosen')} title=${key} aria-label=${`Explain ${key}`} onClick=${() => choose(key)}>${shortKey(key)}</button></td>
+              <td><button type="button" class=${classes('inline mono', key === chosen && 'chosen')} onClick=${() => choose(key)}><span class="hidden">Explain </span>${key}</button></td>
               <td class="numbers">${bytes(size)}</td>
               <td class="numbers">${millis(ttl_ms)}</td>
             </tr>`)}

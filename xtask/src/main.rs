@@ -1,4 +1,4 @@
-//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `load`, `docs`, `prepare`, `test`, `tidy`. One verb a file; its doc line is its help.
+//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `load`, `docs`, `prepare`, `screenshots`, `test`, `tidy`. One verb a file; its doc line is its help.
 
 mod bench;
 mod cargo;
@@ -8,6 +8,7 @@ mod down;
 mod identity;
 mod load;
 mod prepare;
+mod screenshots;
 mod seed;
 mod state;
 mod status;
@@ -39,6 +40,7 @@ enum Verb {
     Load(load::Load),
     Docs(docs::Docs),
     Prepare(prepare::Prepare),
+    Screenshots(screenshots::Screenshots),
     Test(test::Test),
     Tidy(tidy::Tidy),
 }
@@ -65,6 +67,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Load(load) => runtime.block_on(load.run()),
         Verb::Docs(docs) => docs.run(),
         Verb::Prepare(prepare) => runtime.block_on(prepare.run()),
+        Verb::Screenshots(screenshots) => screenshots.run(),
         Verb::Test(test) => test.run(),
         Verb::Tidy(tidy) => tidy.run(),
     }
