@@ -30,11 +30,12 @@ use tracing::info;
 use crate::{
     config::{Config, Database, Http},
     cors,
+    events::Events,
     front::Front,
     gauges::Gauges,
     health::{Postgres, Watch},
     manage::{Gate, Manager},
-    routes,
+    routes::{self, Management},
     services::Services,
     tally::Tally,
 };
@@ -55,7 +56,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     let Http { caching, cors } = http;
     let metrics = Metrics::install()?;
     let redis = redis::Client::open(shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
-    let (links, keeper) = Links::new(redis, redis_deadline);
+    let (links, keeper) = Links::new(redis.clone(), redis_deadline);
     let Databases { reads, writes, pool, pools } = Databases::new(&shared.database_url, &database);
     let (readiness, postgres) = (Readiness::new(), Postgres::default());
     let watch = Watch::new(readiness.clone(), links.clone(), reads.clone(), postgres.clone());
@@ -65,7 +66,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     info!("listening on {own_address}");
     let process = Process { address: Some(own_address.clone()), admin_address: Some(own_address), ..Process::this(Role::Api) };
     let name = process.id.clone();
-    let registration = Registration::new(links.clone(), &shared.stripes, process);
+    let registration = Registration::new(links.clone(), &shared.stripes, process).measured(&metrics, Some(&readiness));
     let max_staleness = cache.max_staleness;
     let cache = Cache::new(links.clone(), shared.stripes.clone(), cache);
     let gauges = Gauges { cache: cache.clone(), pools };
@@ -83,15 +84,18 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
         process: name,
         began: Instant::now(),
     });
-    let manager =
-        Arc::new(Manager { services: services.clone(), pool, rules: catalog::rules()?, publication, measuring: Semaphore::new(1) });
-    let gate = Gate(manage.token);
+    let rules = catalog::rules()?;
+    let events = Events::new(redis, services.stripes.clone(), rules.clone(), services.process.clone(), stop.clone());
+    let events = Arc::new(events);
+    let manager = Arc::new(Manager { services: services.clone(), pool, rules, publication, measuring: Semaphore::new(1) });
+    let management = Management { manager, events: events.clone(), gate: Gate(manage.token) };
     let operations = admin::router(metrics.clone(), readiness.clone());
     let (router, apart) = match manage.address {
-        None => (routes::public(services, operations, Some((manager, gate))), None),
+        None => (routes::router(services, operations, Some(management)), None),
         Some(address) => {
-            let front = Front::new(routes::management(manager, gate), readiness.clone());
-            (routes::public(services, operations, None), Some((bound_apart(address).await?, front)))
+            let whole = routes::router(services.clone(), operations.clone(), Some(management));
+            let front = Front::new(whole, readiness.clone());
+            (routes::router(services, operations, None), Some((bound_apart(address).await?, front)))
         }
     };
     let router = if let Some(layer) = cors::layer(&cors) { router.layer(layer) } else { router };
@@ -103,6 +107,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(served.clone()));
     tasks.spawn_sure("the connection to Redis", keeper.run(served.clone()));
     tasks.spawn_sure("the record of this process", registration.run(served.clone()));
+    tasks.spawn_sure("the live feed", events.run(served.clone()));
     tasks.spawn_sure("the gauges", gauges.run(served.clone()));
     tasks.spawn_sure("the watch over Redis and Postgres", watch.run(served.clone()));
     tasks.spawn_sure("the server", async move {

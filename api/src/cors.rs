@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::{extract::TOKEN, request_id::REQUEST_ID};
+use crate::{events::LAST_EVENT_ID, extract::TOKEN, request_id::REQUEST_ID};
 
 /// How long a browser need not ask again what it may do. Chromium takes no more than two hours.
 const ASKED_FOR: Duration = Duration::from_secs(7_200);
@@ -13,8 +13,8 @@ const ASKED_FOR: Duration = Duration::from_secs(7_200);
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
 /// What pages may send.
-const TAKEN: [HeaderName; 6] =
-    [header::CONTENT_TYPE, header::AUTHORIZATION, header::IF_MATCH, header::IF_NONE_MATCH, TOKEN, REQUEST_ID];
+const TAKEN: [HeaderName; 7] =
+    [header::CONTENT_TYPE, header::AUTHORIZATION, header::IF_MATCH, header::IF_NONE_MATCH, TOKEN, REQUEST_ID, LAST_EVENT_ID];
 
 /// What they may see besides what all may.
 const SHOWN: [HeaderName; 9] = [

@@ -49,12 +49,7 @@ impl Asked {
     /// Reads the token of the headers and `explain` of the query.
     pub fn read(headers: &HeaderMap, query: &mut Params) -> Result<Self, Problem> {
         let token = token(headers)?;
-        let explain = query.take("explain", "Send true or false.", |text| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err("explain is neither true nor false."),
-        });
-        let want = Want { token, explain: explain.unwrap_or(false), max_staleness: None };
+        let want = Want { token, explain: explain(query), max_staleness: None };
         let given = |name| headers.get(name).cloned();
         Ok(Self { want, if_none_match: given(header::IF_NONE_MATCH), accept_encoding: given(header::ACCEPT_ENCODING) })
     }
@@ -70,6 +65,29 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         query.finish()?;
         Ok(asked)
     }
+}
+
+/// Whether a write is to be explained. It takes no other parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Explain(pub bool);
+
+impl<S: Sync> FromRequestParts<S> for Explain {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut query = Params::read(&parts.uri, &["explain"]);
+        let explain = explain(&mut query);
+        query.finish().map(|()| Self(explain))
+    }
+}
+
+fn explain(query: &mut Params) -> bool {
+    let explain = query.take("explain", "Send true or false.", |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("explain is neither true nor false."),
+    });
+    explain.unwrap_or(false)
 }
 
 /// That a request has no parameters, where none is taken.

@@ -9,7 +9,9 @@ mod coding;
 mod condition;
 mod config;
 mod cors;
+mod events;
 mod extract;
+mod files;
 mod front;
 mod gauges;
 mod headers;
@@ -26,6 +28,7 @@ mod routes;
 mod services;
 mod tally;
 mod traced;
+mod web;
 mod write;
 
 #[global_allocator]

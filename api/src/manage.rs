@@ -25,6 +25,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::gate::Gate;
 use crate::{
+    events::{self, Events},
     problem::{Fault, Place, Problem, Subject},
     services::Services,
 };
@@ -44,7 +45,8 @@ pub struct Manager {
 }
 
 /// The management calls, behind their gate.
-pub fn router(manager: Arc<Manager>, gate: Gate) -> OpenApiRouter {
+pub fn router(manager: Arc<Manager>, events: Arc<Events>, gate: Gate) -> OpenApiRouter {
+    let listening = OpenApiRouter::new().routes(routes!(events::events)).with_state(events);
     OpenApiRouter::new()
         .routes(routes!(stats::stats))
         .routes(routes!(clear::clear, clear::clear_by_delete))
@@ -52,8 +54,9 @@ pub fn router(manager: Arc<Manager>, gate: Gate) -> OpenApiRouter {
         .routes(routes!(performance::performance))
         .routes(routes!(keys::keys))
         .routes(routes!(explain::explain))
-        .route_layer(from_fn_with_state(Arc::new(gate), gate::pass))
         .with_state(manager)
+        .merge(listening)
+        .route_layer(from_fn_with_state(Arc::new(gate), gate::pass))
 }
 
 impl Manager {
@@ -69,7 +72,7 @@ impl Manager {
 }
 
 /// What a caller is told where Redis gave no answer.
-fn away(error: &LinkError) -> Problem {
+pub fn away(error: &LinkError) -> Problem {
     match error.kind() {
         Kind::Transient => Problem::passing(Subject::CacheAway, "Redis does not answer.", error),
         Kind::Permanent | Kind::Bug => Problem::internal(error),

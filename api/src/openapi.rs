@@ -18,9 +18,12 @@ use utoipa::openapi::{
 
 pub use self::{
     pages::router,
-    params::{BatchParams, Condition, KeyName, KeysParams, ListParams, PerformanceParams, ProductId, ReadParams, TagName},
-    problems::{OfAsking, OfManagement, OfMeasuring, OfRead, OfRemoval, OfRow, OfWrite, OfWriteToRow},
-    replies::{BatchRead, CategoriesRead, Created, LatestRead, ListRead, ProductRead, Removed, Replaced},
+    params::{
+        BatchParams, Condition, KeyName, KeysParams, ListParams, ListenParams, PerformanceParams, ProductId, ReadParams, TagName,
+        WriteParams,
+    },
+    problems::{OfAsking, OfListening, OfManagement, OfMeasuring, OfRead, OfRemoval, OfRow, OfWrite, OfWriteToRow},
+    replies::{BatchRead, CategoriesRead, Created, LatestRead, ListRead, Listened, ProductRead, Removed, Replaced},
     schemas::{Draft, Patch},
 };
 

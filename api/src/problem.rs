@@ -67,6 +67,8 @@ pub enum Subject {
     Uncertain,
     /// Redis is away, and the request is about nothing else.
     CacheAway,
+    /// As many listen as may.
+    Listeners,
     /// The program failed.
     Internal,
 }
@@ -92,6 +94,7 @@ impl Subject {
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests wait for the database"),
             Self::Uncertain => (StatusCode::SERVICE_UNAVAILABLE, "write-uncertain", "The write may have happened"),
             Self::CacheAway => (StatusCode::SERVICE_UNAVAILABLE, "cache-unavailable", "The cache is away"),
+            Self::Listeners => (StatusCode::SERVICE_UNAVAILABLE, "too-many-listeners", "As many listen as may"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The program failed"),
         }
     }

@@ -128,8 +128,9 @@ impl Services {
     /// What was read, counted; or what a caller is told of a read that has no answer.
     fn noted<V>(&self, kind: Kind, found: Result<Found<V>, CacheError<DatabaseError>>) -> Result<Found<V>, Problem> {
         match found {
-            Ok(found) => {
+            Ok(mut found) => {
                 self.tally.read(kind, &found);
+                self.sign(&mut found);
                 Ok(found)
             }
             Err(error) => {
@@ -147,8 +148,18 @@ impl Services {
         let keys: Vec<_> = ids.iter().map(|id| keys::product(*id)).collect();
         let load = |missing: Vec<usize>| self.load_products(missing.into_iter().filter_map(|at| ids.get(at).copied()).collect());
         let rows = self.cache.get_many(&keys, &asked.want, load).await;
-        let rows = rows.inspect_err(|_| self.tally.unread(Kind::Product)).map_err(unread)?;
-        rows.iter().for_each(|row| self.tally.read(Kind::Product, row));
+        let mut rows = rows.inspect_err(|_| self.tally.unread(Kind::Product)).map_err(unread)?;
+        for row in &mut rows {
+            self.tally.read(Kind::Product, row);
+            self.sign(row);
+        }
         Ok(rows)
+    }
+
+    /// Says in an explanation, where there is one, that it is this process's.
+    fn sign<V>(&self, found: &mut Found<V>) {
+        if let Some(explanation) = &mut found.explanation {
+            explanation.answered_by(&self.process);
+        }
     }
 }

@@ -7,13 +7,14 @@ use http::{Method, Uri};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    events::Events,
     health::answer as health,
     manage::{self, Gate, Manager},
     openapi,
     problem::{Problem, Subject},
     read,
     services::Services,
-    write,
+    web, write,
 };
 
 /// A path, as metrics name it: what callers put into it is no label.
@@ -45,6 +46,10 @@ pub enum Route {
     Keys,
     /// One key explained.
     Explain,
+    /// The live feed.
+    Events,
+    /// The page at `/`, and what belongs to it.
+    Page,
     /// The document of this API, and the pages that show it.
     Documents,
     /// Whether the process lives, is ready, and what it has done.
@@ -55,7 +60,7 @@ pub enum Route {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Product,
         Self::Products,
         Self::Batch,
@@ -69,6 +74,8 @@ impl Route {
         Self::Performance,
         Self::Keys,
         Self::Explain,
+        Self::Events,
+        Self::Page,
         Self::Documents,
         Self::Operations,
         Self::Nowhere,
@@ -95,11 +102,14 @@ impl Route {
             "/cache/clear" => Self::Clear,
             "/cache/performance" => Self::Performance,
             "/cache/keys" => Self::Keys,
+            "/events" => Self::Events,
+            "/" => Self::Page,
             "/livez" | "/readyz" | "/metrics" => Self::Operations,
             "/openapi.json" | "/docs" | "/redoc" => Self::Documents,
             _ if path.strip_prefix("/cache/tags").is_some_and(is_one_segment) => Self::Tag,
             _ if path.strip_prefix("/cache/explain").is_some_and(is_one_segment) => Self::Explain,
             _ if ["/docs", "/redoc"].iter().any(|page| path.strip_prefix(page).is_some_and(is_one_segment)) => Self::Documents,
+            _ if path.starts_with("/web/") => Self::Page,
             _ => Self::Nowhere,
         }
     }
@@ -120,6 +130,8 @@ impl Route {
             Self::Performance => "/cache/performance",
             Self::Keys => "/cache/keys",
             Self::Explain => "/cache/explain/{key}",
+            Self::Events => "/events",
+            Self::Page => "page",
             Self::Documents => "documents",
             Self::Operations => "operations",
             Self::Nowhere => "nowhere",
@@ -132,9 +144,19 @@ fn is_one_segment(rest: &str) -> bool {
     rest.strip_prefix('/').is_some_and(|segment| !segment.is_empty() && !segment.contains('/'))
 }
 
+/// What management calls are answered with.
+pub struct Management {
+    /// All but the live feed.
+    pub manager: Arc<Manager>,
+    /// The live feed.
+    pub events: Arc<Events>,
+    /// Who may call.
+    pub gate: Gate,
+}
+
 /// The routes that readers and writers use, those for the process's operators, and, unless they have a port of their own, those that
-/// manage the cache.
-pub fn public(services: Arc<Services>, operations: Router, management: Option<(Arc<Manager>, Gate)>) -> Router {
+/// manage the cache, with the page that shows it. That port has all of them: the page there is whole.
+pub fn router(services: Arc<Services>, operations: Router, management: Option<Management>) -> Router {
     let api = OpenApiRouter::with_openapi(openapi::basis())
         .routes(routes!(read::list, write::create))
         .routes(routes!(read::batch))
@@ -144,23 +166,14 @@ pub fn public(services: Arc<Services>, operations: Router, management: Option<(A
         .routes(routes!(health::health))
         .routes(routes!(health::cache))
         .with_state(services);
-    let api = match management {
-        Some((manager, gate)) => api.merge(manage::router(manager, gate)),
-        None => api,
+    let (api, page) = match management {
+        Some(Management { manager, events, gate }) => (api.merge(manage::router(manager, events, gate)), web::router()),
+        None => (api, Router::new()),
     };
-    finished(api, operations)
-}
-
-/// The routes that manage the cache, at a port of their own.
-pub fn management(manager: Arc<Manager>, gate: Gate) -> Router {
-    finished(OpenApiRouter::with_openapi(openapi::basis()).merge(manage::router(manager, gate)), Router::new())
-}
-
-/// These routes, those that describe them, and what is answered elsewhere.
-fn finished(api: OpenApiRouter, operations: Router) -> Router {
     let (router, mut document) = api.split_for_parts();
     openapi::complete(&mut document);
-    router.merge(openapi::router(&document)).merge(operations).fallback(nowhere).method_not_allowed_fallback(not_allowed)
+    let router = router.merge(page).merge(openapi::router(&document)).merge(operations);
+    router.fallback(nowhere).method_not_allowed_fallback(not_allowed)
 }
 
 async fn nowhere(uri: Uri) -> Problem {
@@ -187,7 +200,9 @@ mod tests {
         assert_eq!(Route::of("/products/latest"), Route::Latest);
         assert_eq!(Route::of("/cache/tags/products:category=a%2Fb"), Route::Tag);
         assert_eq!(Route::of("/docs/start.js"), Route::Documents);
-        for elsewhere in ["/", "/products/", "/productsx", "/products/a/b", "", "/cache/tags/", "/cache/explain/a/b", "/docsx"] {
+        assert_eq!((Route::of("/"), Route::of("/web/app/main.js")), (Route::Page, Route::Page));
+        for elsewhere in ["/webx", "/products/", "/productsx", "/products/a/b", "", "/cache/tags/", "/cache/explain/a/b", "/docsx"]
+        {
             assert_eq!(Route::of(elsewhere), Route::Nowhere, "{elsewhere}");
         }
     }

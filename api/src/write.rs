@@ -1,6 +1,6 @@
 //! Writes: to Postgres only. The cache is told by the change stream; the caller gets a token, under which no later read is older.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     body::Body as Stream,
@@ -9,17 +9,20 @@ use axum::{
 };
 use freshline::{
     catalog::{DatabaseError, WriteError, Written},
+    clock::micros,
     coherence::ETag,
     fault::{Classified, Kind},
     telemetry::chain,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
 use tracing::warn;
+use utoipa::ToSchema;
 
 use crate::{
     body, condition,
-    extract::{Id, NoQuery, TOKEN},
-    openapi::{Condition, Created, Draft, OfRemoval, OfWrite, OfWriteToRow, Patch, ProductId, Removed, Replaced},
+    extract::{Explain, Id, TOKEN},
+    openapi::{Condition, Created, Draft, OfRemoval, OfWrite, OfWriteToRow, Patch, ProductId, Removed, Replaced, WriteParams},
     problem::{Fault, Place, Problem, Subject},
     product,
     services::Services,
@@ -30,15 +33,21 @@ use crate::{
     post,
     path = "/products",
     tag = "products",
+    params(WriteParams),
     request_body = Draft,
     responses(Created, OfWrite)
 )]
-pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: Request) -> Result<Response, Problem> {
+pub async fn create(
+    State(services): State<Arc<Services>>,
+    Explain(explain): Explain,
+    request: Request,
+) -> Result<Response, Problem> {
     let body = body::read(request, body::PRODUCT, services.body).await?;
     let new = product::draft(&body)?;
+    let teller = Teller::new(&services, explain);
     let written = services.writes.insert(&new).await.map_err(refused)?;
     let location = format!("/products/{}", written.product.id);
-    let mut response = written_body(&written, StatusCode::CREATED);
+    let mut response = teller.product(&written, StatusCode::CREATED);
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -52,16 +61,22 @@ pub async fn create(State(services): State<Arc<Services>>, _: NoQuery, request: 
     put,
     path = "/products/{id}",
     tag = "products",
-    params(ProductId, Condition),
+    params(ProductId, WriteParams, Condition),
     request_body = Draft,
     responses(Replaced, OfWriteToRow)
 )]
-pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+pub async fn replace(
+    State(services): State<Arc<Services>>,
+    Id(id): Id,
+    Explain(explain): Explain,
+    request: Request,
+) -> Result<Response, Problem> {
     let seen = condition::seen(request.headers());
     let body = body::read(request, body::PRODUCT, services.body).await?;
     let new = product::draft(&body)?;
+    let teller = Teller::new(&services, explain);
     let written = services.writes.update(id, &new, seen.as_deref()).await.map_err(refused)?;
-    written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
+    written.map(|written| teller.product(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
 /// Change a product
@@ -71,39 +86,115 @@ pub async fn replace(State(services): State<Arc<Services>>, Id(id): Id, _: NoQue
     patch,
     path = "/products/{id}",
     tag = "products",
-    params(ProductId, Condition),
+    params(ProductId, WriteParams, Condition),
     request_body(content((Patch = "application/merge-patch+json"), (Patch = "application/json"))),
     responses(Replaced, OfWriteToRow)
 )]
-pub async fn patch(State(services): State<Arc<Services>>, Id(id): Id, _: NoQuery, request: Request) -> Result<Response, Problem> {
+pub async fn patch(
+    State(services): State<Arc<Services>>,
+    Id(id): Id,
+    Explain(explain): Explain,
+    request: Request,
+) -> Result<Response, Problem> {
     let seen = condition::seen(request.headers());
     let body = body::read(request, body::PATCH, services.body).await?;
     let patch = product::patch(&body)?;
+    let teller = Teller::new(&services, explain);
     let written = services.writes.patch(id, &patch, seen.as_deref()).await.map_err(refused)?;
-    written.map(|written| written_body(&written, StatusCode::OK)).ok_or_else(|| missing(id))
+    written.map(|written| teller.product(&written, StatusCode::OK)).ok_or_else(|| missing(id))
 }
 
 /// Remove a product
-#[utoipa::path(delete, path = "/products/{id}", tag = "products", params(ProductId, Condition), responses(Removed, OfRemoval))]
+#[utoipa::path(
+    delete,
+    path = "/products/{id}",
+    tag = "products",
+    params(ProductId, WriteParams, Condition),
+    responses(Removed, OfRemoval)
+)]
 pub async fn delete(
     State(services): State<Arc<Services>>,
     Id(id): Id,
-    _: NoQuery,
+    Explain(explain): Explain,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let seen = condition::seen(&headers);
+    let (seen, teller) = (condition::seen(&headers), Teller::new(&services, explain));
     let written = services.writes.delete(id, seen.as_deref()).await.map_err(refused)?.ok_or_else(|| missing(id))?;
-    Ok(answer(&written, StatusCode::NO_CONTENT, Stream::empty()))
+    Ok(teller.nothing(&written))
 }
 
-/// The answer that shows the product as it is now.
-fn written_body(written: &Written, status: StatusCode) -> Response {
-    let body = &written.product.body;
-    let mut response = answer(written, status, Stream::from(body.clone()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(etag) = HeaderValue::try_from(ETag::of(body).to_string()) {
-        response.headers_mut().insert(header::ETAG, etag);
+/// What a write that is to be explained came about by. Its times are of the clock of the process that wrote.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WriteExplanation<'a> {
+    /// The process that wrote, by its id in the registry.
+    process: &'a str,
+    /// The transaction; null where Postgres could not be asked for it any more.
+    xid: Option<u64>,
+    /// A position of the log that is behind its commit; null likewise.
+    end: Option<String>,
+    /// When it was sent to Postgres, in µs since 1970.
+    began_us: i64,
+    /// When Postgres had confirmed the commit, in µs since 1970.
+    committed_us: i64,
+    /// How long that took.
+    took_ms: f64,
+}
+
+/// Tells what became of a write that begins now.
+struct Teller<'a> {
+    process: &'a str,
+    explains: bool,
+    began: SystemTime,
+}
+
+impl<'a> Teller<'a> {
+    fn new(services: &'a Services, explains: bool) -> Self {
+        Self { process: &services.process, explains, began: SystemTime::now() }
     }
+
+    /// The answer that shows the product as it is now.
+    fn product(&self, written: &Written, status: StatusCode) -> Response {
+        let body = &written.product.body;
+        let mut response = if self.explains {
+            let write = self.explanation(written);
+            json(written, status, [b"{\"product\":", body.as_ref(), b",\"write\":", &write, b"}"].concat().into())
+        } else {
+            json(written, status, Stream::from(body.clone()))
+        };
+        if let Ok(etag) = HeaderValue::try_from(ETag::of(body).to_string()) {
+            response.headers_mut().insert(header::ETAG, etag);
+        }
+        response
+    }
+
+    /// The answer where there is no product any more.
+    fn nothing(&self, written: &Written) -> Response {
+        if self.explains {
+            let write = self.explanation(written);
+            return json(written, StatusCode::OK, [b"{\"write\":", write.as_slice(), b"}"].concat().into());
+        }
+        answer(written, StatusCode::NO_CONTENT, Stream::empty())
+    }
+
+    fn explanation(&self, written: &Written) -> Vec<u8> {
+        let token = written.token.as_ref().ok();
+        let took = written.committed.duration_since(self.began).unwrap_or_default();
+        let explanation = WriteExplanation {
+            process: self.process,
+            xid: token.map(|token| token.xid.get()),
+            end: token.map(|token| token.lsn.to_string()),
+            began_us: micros(self.began),
+            committed_us: micros(written.committed),
+            took_ms: took.as_micros() as f64 / 1_000.0,
+        };
+        // Strings and numbers: none of them can fail to be written.
+        serde_json::to_vec(&explanation).unwrap_or_default()
+    }
+}
+
+fn json(written: &Written, status: StatusCode, body: Stream) -> Response {
+    let mut response = answer(written, status, body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

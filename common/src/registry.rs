@@ -1,4 +1,5 @@
-//! Which processes run: each puts a record of itself into Redis, beside the protocol's keys, and renews it while it lives.
+//! Which processes run: each puts a record of itself, with its own figures, into Redis, beside the protocol's keys, and renews it while
+//! it lives.
 //!
 //! Best effort, for people alone: nothing in the protocol depends on it, and losing it loses nothing. A process that died is gone from
 //! it when its record runs out.
@@ -9,19 +10,27 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::coherence::{Link, LinkError, Links, Stripes};
+use utoipa::ToSchema;
+
+use crate::{
+    admin::Readiness,
+    coherence::{Link, LinkError, Links, Stripes},
+    figures::{Figures, Meters},
+    telemetry::Metrics,
+};
 
 /// How often a record is renewed.
-const RENEWED_EVERY: Duration = Duration::from_secs(3);
+const RENEWED_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a record stays without being renewed: two renewals may be lost.
+/// How long a record stays without being renewed: nine renewals may be lost.
 const RECORD_TTL: Duration = Duration::from_secs(10);
 
 /// What a process is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// It serves reads and writes.
@@ -32,6 +41,8 @@ pub enum Role {
     Relay,
     /// It fills keys.
     Warmer,
+    /// It shows what happens, to somebody at the same machine.
+    Demo,
 }
 
 impl fmt::Display for Role {
@@ -41,12 +52,13 @@ impl fmt::Display for Role {
             Self::Invalidator => "invalidator",
             Self::Relay => "relay",
             Self::Warmer => "warmer",
+            Self::Demo => "demo",
         })
     }
 }
 
 /// What a process says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Process {
     /// Its name in the registry: new with each start.
     pub id: String,
@@ -66,6 +78,9 @@ pub struct Process {
     pub version: String,
     /// Where it takes changes from: `postgres`, `nats` or `kafka`; none for those that take none.
     pub source: Option<String>,
+    /// What it counted and measured; none from those that count nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
 }
 
 impl Process {
@@ -82,6 +97,7 @@ impl Process {
             started_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             source: None,
+            figures: None,
         }
     }
 }
@@ -104,6 +120,7 @@ pub struct Registration {
     links: Links,
     names: Names,
     process: Process,
+    meters: Option<Meters>,
 }
 
 /// The keys: one hash tag, so that they lie in one slot, and not that of a stripe.
@@ -129,15 +146,24 @@ impl Names {
 impl Registration {
     /// Of this process, in the Redis of these links.
     pub fn new(links: Links, stripes: &Stripes, process: Process) -> Self {
-        Self { links, names: Names::new(stripes), process }
+        Self { links, names: Names::new(stripes), process, meters: None }
+    }
+
+    /// The same, with the figures of these metrics and, where somebody asks this process whether it is ready, the answer.
+    pub fn measured(self, metrics: &Metrics, readiness: Option<&Readiness>) -> Self {
+        Self { meters: Some(Meters::new(metrics.clone(), readiness.cloned())), ..self }
     }
 
     /// Renews the record until `stop`, and then removes it. Redis may be away: it is written when it is back.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut renewals = tokio::time::interval(RENEWED_EVERY);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut links = self.links.clone();
         while stop.run_until_cancelled(renewals.tick()).await.is_some() {
             let Some(link) = stop.run_until_cancelled(links.ready()).await.flatten() else { break };
+            if let Some(meters) = &mut self.meters {
+                self.process.figures = Some(meters.take().await);
+            }
             if let Err(error) = self.renew(&link).await {
                 debug!(error = &error as &dyn std::error::Error, "the registry was not told of this process; next time");
             }
@@ -151,19 +177,13 @@ impl Registration {
 
     async fn renew(&self, link: &Link) -> Result<(), LinkError> {
         let Ok(record) = serde_json::to_string(&self.process) else { return Ok(()) };
-        let (ttl_ms, now_ms) = (RECORD_TTL.as_millis() as u64, link.now().as_micros() / 1000);
-        let mut set = redis::cmd("SET");
-        set.arg(self.names.record(&self.process.id)).arg(record).arg("PX").arg(ttl_ms);
-        link.call::<()>(&set).await?;
-        let mut add = redis::cmd("ZADD");
-        add.arg(&self.names.index).arg(now_ms + ttl_ms).arg(&self.process.id);
-        link.call::<u64>(&add).await?;
-        let mut forget = redis::cmd("ZREMRANGEBYSCORE");
-        forget.arg(&self.names.index).arg("-inf").arg(now_ms);
-        link.call::<u64>(&forget).await?;
-        let mut expire = redis::cmd("PEXPIRE");
-        expire.arg(&self.names.index).arg(ttl_ms);
-        link.call::<u64>(&expire).await.map(drop)
+        let (ttl_ms, now_ms, index) = (RECORD_TTL.as_millis() as u64, link.now().as_micros() / 1000, &self.names.index);
+        let mut commands = redis::pipe();
+        commands.cmd("SET").arg(self.names.record(&self.process.id)).arg(record).arg("PX").arg(ttl_ms);
+        commands.cmd("ZADD").arg(index).arg(now_ms + ttl_ms).arg(&self.process.id);
+        commands.cmd("ZREMRANGEBYSCORE").arg(index).arg("-inf").arg(now_ms);
+        commands.cmd("PEXPIRE").arg(index).arg(ttl_ms);
+        link.call_all(&commands, 4).await.map(drop)
     }
 
     async fn remove(&self, link: &Link) -> Result<(), LinkError> {

@@ -4,12 +4,14 @@ mod log;
 mod metric;
 mod process;
 mod recorder;
+mod samples;
 pub mod trace;
 
 pub use log::{LogFormat, Logging, chain};
 pub use metric::{ALL, Metric, MetricKind, names};
 pub use process::PROCESS;
 pub use recorder::{Metrics, from_zero};
+pub use samples::Samples;
 
 use crate::fault::{Classified, Kind};
 

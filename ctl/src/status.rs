@@ -1,6 +1,7 @@
 //! `status`: where the cache stands, for people and for programs. What is away is told, and the rest is shown.
 
 mod broker;
+mod figures;
 
 use std::time::Duration;
 
@@ -188,7 +189,8 @@ fn freshness(cache: &Standing, servers: &Servers, paint: Paint) -> String {
 }
 
 fn processes(redis: &Redis) -> String {
-    let mut rows = vec![["role", "host", "pid", "address", "admin", "up", "version"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["role", "host", "pid", "address", "admin", "up", "version", "ready", "figures"].map(str::to_owned).to_vec()];
     let dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     rows.extend(redis.processes.iter().map(|process| {
         let up_ms = (redis.now.as_micros() / 1000).saturating_sub(process.started_ms);
@@ -200,6 +202,8 @@ fn processes(redis: &Redis) -> String {
             dash(&process.admin_address),
             paint::micros(up_ms.saturating_mul(1000)),
             process.version.clone(),
+            figures::ready(process).to_owned(),
+            figures::told(process),
         ]
     }));
     paint::columns(&rows, "  ")

@@ -5,11 +5,9 @@ use std::time::Duration;
 use freshline::{
     coherence::{LinkError, RedisTime},
     registry::{self, Role},
-    rules::TableName,
     shutdown,
-    trail::{self, Effect, Record, Told},
+    trail::{self, Effect, Filter, Record, Told},
 };
-use serde::Serialize;
 
 use crate::{
     options::Watch as Options,
@@ -20,34 +18,14 @@ use crate::{
 /// How long one look waits for something to come.
 const BLOCK: Duration = Duration::from_secs(2);
 
-/// What is shown of the trail.
-enum Filter<'a> {
-    All,
-    Name(&'a str),
-    Table(&'a TableName),
-}
-
-/// One line of `--json`.
-#[derive(Serialize)]
-struct Line<'a> {
-    id: &'a str,
-    at_ms: u64,
-    effect: &'static str,
-    name: &'a str,
-    xid: Option<u64>,
-    end: Option<String>,
-    /// How many things were done before it, and are not told.
-    skipped: u64,
-}
-
 /// Shows what comes, until it is interrupted.
 ///
 /// # Errors
 /// Where Redis is away, the output cannot be written, or the table has no rules.
 pub async fn run(servers: &Servers, options: &Options) -> Result<u8, Trouble> {
     let filter = match (&options.key, &options.table) {
-        (Some(name), _) => Filter::Name(name),
-        (None, Some(table)) => Filter::Table(servers.table(table)?),
+        (Some(name), _) => Filter::Name(name.clone()),
+        (None, Some(table)) => Filter::Table(servers.table(table)?.clone()),
         (None, None) => Filter::All,
     };
     tokio::select! {
@@ -56,7 +34,7 @@ pub async fn run(servers: &Servers, options: &Options) -> Result<u8, Trouble> {
     }
 }
 
-async fn follow(servers: &Servers, options: &Options, filter: &Filter<'_>) -> Result<(), Trouble> {
+async fn follow(servers: &Servers, options: &Options, filter: &Filter) -> Result<(), Trouble> {
     let link = servers.redis_patient(BLOCK + ANSWER_WITHIN).await?;
     let away = |source: LinkError| servers.no_redis(source);
     let mut after = match options.history {
@@ -71,7 +49,7 @@ async fn follow(servers: &Servers, options: &Options, filter: &Filter<'_>) -> Re
     let paint = Paint::of_output();
     loop {
         for told in trail::follow(&link, servers.stripes(), &after, BLOCK).await.map_err(away)? {
-            if filter.takes(servers, &told.record) {
+            if filter.takes(&servers.rules, &told.record) {
                 paint::put(&line(&told, options.json, paint)?)?;
             }
             after = told.id;
@@ -79,30 +57,17 @@ async fn follow(servers: &Servers, options: &Options, filter: &Filter<'_>) -> Re
     }
 }
 
-impl Filter<'_> {
-    fn takes(&self, servers: &Servers, record: &Record) -> bool {
-        match self {
-            _ if record.effect.is_of_all() => true,
-            Self::All => true,
-            Self::Name(name) => record.name == *name,
-            Self::Table(table) => servers.rules.touches(table, &record.name).unwrap_or(false),
-        }
-    }
-}
-
 fn line(told: &Told, is_json: bool, paint: Paint) -> Result<String, Trouble> {
-    let Told { id, at_ms, record } = told;
-    let Record { effect, name, xid, end, skipped } = record;
     if is_json {
-        let (xid, end) = (xid.map(|xid| xid.get()), end.map(|end| end.to_string()));
-        let line = Line { id, at_ms: *at_ms, effect: effect.as_str(), name, xid, end, skipped: *skipped };
-        return Ok(serde_json::to_string(&line)? + "\n");
+        return Ok(serde_json::to_string(told)? + "\n");
     }
+    let Told { at_ms, record: Record { effect, name, xid, end, skipped, .. }, .. } = told;
     let skipped =
         if *skipped > 0 { paint.dim(&format!("… {skipped} more were done, and are not told\n")) } else { String::new() };
     let word = format!("{effect:<8}");
     let word = match effect {
         Effect::Removed | Effect::Replaced | Effect::Tag => word,
+        Effect::Visible => paint.dim(&word),
         Effect::Open => paint.good(&word),
         Effect::Bump | Effect::Closed | Effect::Hole => paint.bad(&word),
     };

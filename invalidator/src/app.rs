@@ -43,7 +43,8 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     count_from_zero();
     let rules = rules(config.rules.as_deref())?;
     let redis = redis::Client::open(config.shared.redis_url.connection_info()).context("FRESHLINE_REDIS_URL cannot be used")?;
-    let (trail, trail_writer) = Trail::new(redis.clone(), config.shared.stripes.clone(), config.trail);
+    let process = Process { source: Some(config.shard.told(config.source.name())), ..Process::this(Role::Invalidator) };
+    let (trail, trail_writer) = Trail::new(redis.clone(), config.shared.stripes.clone(), config.trail, &process.id);
     let (links, keeper) = Links::new(redis, REDIS_DEADLINE);
     let database = config.shared.database_url.connect_options();
     let (polls, poller) = Polls::new(database.clone(), links.clone(), config.poll_interval);
@@ -53,12 +54,8 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
     readiness.unready(CACHE, "not opened yet");
     let admin = Admin::bind(config.address, readiness.clone(), metrics.clone()).await?;
     info!("metrics and readiness at http://{}", admin.address()?);
-    let process = Process {
-        admin_address: Some(admin.address()?.to_string()),
-        source: Some(config.shard.told(config.source.name())),
-        ..Process::this(Role::Invalidator)
-    };
-    let registration = Registration::new(links.clone(), &config.shared.stripes, process);
+    let process = Process { admin_address: Some(admin.address()?.to_string()), ..process };
+    let registration = Registration::new(links.clone(), &config.shared.stripes, process).measured(&metrics, Some(&readiness));
 
     let mut tasks = Tasks::new();
     tasks.spawn_sure("the admin port", admin.serve(stop.clone()));

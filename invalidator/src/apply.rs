@@ -19,7 +19,7 @@ use metrics::{counter, histogram};
 use crate::{
     applier::{Applier, ApplyError, BLIND_AFTER},
     told::{self, Commit},
-    transaction::{Effect, Work},
+    transaction::{Effect, Work, Written},
 };
 
 /// Dependencies in one script: its run stays far below a millisecond.
@@ -73,7 +73,7 @@ impl Applier {
                 Work::Whole { xid, end, effects, bumps, written } => {
                     let xid = xid.widen(&self.poll.snapshot);
                     let touched = effects.len();
-                    self.add(&mut batch, xid, end.lsn, effects);
+                    self.add(&mut batch, (xid, end.lsn, written), effects);
                     batch.commits.push(Commit { xid, end, touched, written });
                     if bumps {
                         self.confirm(batch.take()).await?;
@@ -87,7 +87,8 @@ impl Applier {
                 Work::GiantPart(effects) => {
                     if let Some(giant) = giant {
                         giant.touched += effects.len();
-                        self.trail.note(&mut batch.told, giant.xid, giant.end, &effects);
+                        // Its commit is still to come, and with it its time.
+                        self.trail.note(&mut batch.told, (giant.xid, giant.end, Written::default()), &effects);
                         batch.removals_of(self, effects, giant.end);
                     }
                 }
@@ -147,8 +148,8 @@ impl Applier {
     }
 
     /// Adds a transaction to a batch, noted before anything of it is sent.
-    fn add(&mut self, batch: &mut Batch, xid: Xid, end: Lsn, effects: Vec<Effect>) {
-        self.trail.note(&mut batch.told, xid, end, &effects);
+    fn add(&mut self, batch: &mut Batch, (xid, end, written): (Xid, Lsn, Written), effects: Vec<Effect>) {
+        self.trail.note(&mut batch.told, (xid, end, written), &effects);
         let is_replacing = !batch.is_backlog && effects.iter().any(|effect| matches!(effect, Effect::Key(_, Some(_))));
         if !is_replacing && self.is_published(xid) {
             self.ledger.note_end(end);

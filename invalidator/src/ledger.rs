@@ -187,15 +187,20 @@ impl Ledger {
         self.blind.is_none_or(|highest| snapshot.xmin() > highest)
     }
 
-    /// Drops what a polled snapshot sees, and answers with the fields to settle, by stripe.
-    pub fn see(&mut self, snapshot: &Snapshot) -> BTreeMap<Stripe, Vec<String>> {
+    /// Drops what a polled snapshot sees, and answers with the fields to settle, by stripe. Each is told, with its transaction.
+    pub fn see(&mut self, snapshot: &Snapshot, mut told: impl FnMut(Xid, &str)) -> BTreeMap<Stripe, Vec<String>> {
         if self.blind.is_some_and(|highest| snapshot.xmin() > highest) {
             self.blind = None;
         }
         let seen: Vec<Xid> = self.noted.keys().copied().filter(|xid| snapshot.sees(*xid)).collect();
         let mut settled = BTreeMap::<Stripe, Vec<String>>::new();
-        for (stripe, fields) in seen.into_iter().filter_map(|xid| self.noted.remove(&xid)).flatten() {
-            settled.entry(stripe).or_default().extend(fields);
+        for (xid, note) in seen.into_iter().filter_map(|xid| Some((xid, self.noted.remove(&xid)?))) {
+            for (stripe, mut fields) in note {
+                fields.sort_unstable();
+                fields.dedup();
+                fields.iter().for_each(|field| told(xid, field));
+                settled.entry(stripe).or_default().extend(fields);
+            }
         }
         for fields in settled.values_mut() {
             fields.sort_unstable();
@@ -252,10 +257,13 @@ mod tests {
         let mut ledger = Ledger::new(lsn(0));
         ledger.note(xid(7), lsn(10), [(stripe(), "k:a".to_owned())]);
         ledger.note(xid(8), lsn(20), [(stripe(), "k:a".to_owned()), (stripe(), "t:b".to_owned())]);
-        assert_eq!(ledger.see(&snapshot("7:9:7,8")).len(), 0);
+        assert_eq!(ledger.see(&snapshot("7:9:7,8"), |_, _| {}).len(), 0);
         assert_eq!(ledger.fences(stripe(), &snapshot("8:9:8")), [("k:a".into(), vec![xid(8)]), ("t:b".into(), vec![xid(8)])]);
-        assert_eq!(ledger.see(&snapshot("8:9:8"))[&stripe()], ["k:a"]);
-        assert_eq!(ledger.see(&snapshot("9:9:"))[&stripe()], ["k:a", "t:b"]);
+        let mut told = Vec::new();
+        let mut tell = |xid, field: &str| told.push((xid, field.to_owned()));
+        assert_eq!(ledger.see(&snapshot("8:9:8"), &mut tell)[&stripe()], ["k:a"]);
+        assert_eq!(ledger.see(&snapshot("9:9:"), &mut tell)[&stripe()], ["k:a", "t:b"]);
+        assert_eq!(told, [(xid(7), "k:a".into()), (xid(8), "k:a".into()), (xid(8), "t:b".into())]);
         assert_eq!(ledger.noted_len(), 0);
     }
 

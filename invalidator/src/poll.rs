@@ -2,10 +2,13 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
-use freshline::coherence::{Links, Lsn, RedisTime, Run, Snapshot, Source};
+use freshline::{
+    clock::micros,
+    coherence::{Links, Lsn, RedisTime, Run, Snapshot, Source},
+};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -179,11 +182,6 @@ impl Poller {
             clock,
         })
     }
-}
-
-/// µs since 1970.
-fn micros(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros().try_into().unwrap_or(i64::MAX))
 }
 
 fn timed_out(elapsed: tokio::time::error::Elapsed) -> sqlx::Error {

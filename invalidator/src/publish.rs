@@ -9,7 +9,7 @@ use std::{
 use freshline::{
     admin::Readiness,
     change::Place,
-    coherence::{Closed, Generation, Link, LinkError, Open, Opening, Progress, Stripe},
+    coherence::{Closed, Dependency, Generation, Link, LinkError, Open, Opening, Progress, Stripe},
     telemetry::names,
     trail::Effect,
 };
@@ -73,8 +73,19 @@ impl Applier {
         if self.states.iter().all(|state| state.generation.is_some()) {
             self.session.begins_after.clear();
         }
-        let settled = self.ledger.see(&self.poll.snapshot);
-        Ok(self.settle(link, settled).await)
+        self.trail.begin();
+        let (mut told, trail) = (Vec::new(), &mut self.trail);
+        let settled = self.ledger.see(&self.poll.snapshot, |xid, field| {
+            // What is said of everything is said as a bump.
+            if let Some(name) = Dependency::name_of(field) {
+                trail.note_visible(&mut told, xid, name);
+            }
+        });
+        let done = self.settle(link, settled).await;
+        if done.is_ok() {
+            self.trail.say(told);
+        }
+        Ok(done)
     }
 
     /// Publishes in one stripe, if it is open; notices if it is not any more.

@@ -3,6 +3,7 @@
 use freshline::{
     admin::Readiness,
     change::Place,
+    clock::now_us,
     coherence::{Links, Stripes},
     fault::{Classified, Kind},
     retry::{GivenUp, Policy, Retry},
@@ -157,6 +158,7 @@ async fn read<S: Stream>(
             Ok(()) = acknowledged.changed() => stream.acknowledge(*acknowledged.borrow_and_update()),
         }
         let mut work = Vec::new();
+        assembler.received(Some(now_us()));
         for event in events.drain(..) {
             planner.plan(event, &mut |step| assembler.take(step, &mut work));
         }

@@ -50,6 +50,8 @@ pub struct End {
 pub struct Written {
     /// When it was committed, in µs since 1970 by Postgres's clock.
     pub at_us: Option<i64>,
+    /// When its end, or what is known of it so far, was taken from the source, in µs since 1970 by this process's clock.
+    pub received_us: Option<i64>,
     /// The span that wrote it, where that is traced.
     pub by: Option<SpanContext>,
 }
@@ -118,6 +120,7 @@ pub struct Assembler {
     stripes: Stripes,
     shard: Shard,
     open: Option<Open>,
+    received_us: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -133,21 +136,29 @@ struct Open {
 impl Assembler {
     /// An assembler for the share of these stripes that is ours; what touches others is left to their shards.
     pub fn new(stripes: Stripes, shard: Shard) -> Self {
-        Self { stripes, shard, open: None }
+        Self { stripes, shard, open: None, received_us: None }
+    }
+
+    /// What is taken from now on came from the source at this time, in µs since 1970.
+    pub fn received(&mut self, at_us: Option<i64>) {
+        self.received_us = at_us;
     }
 
     /// Takes one step, and adds the work that it completes.
     pub fn take(&mut self, step: Step, work: &mut Vec<Work>) {
         match (step, &mut self.open) {
             (Step::Begin(xid, at_us), open) => {
-                let written = Written { at_us, by: None };
+                let written = Written { at_us, received_us: None, by: None };
                 *open = Some(Open { xid, effects: Vec::new(), image_bytes: 0, is_giant: false, bumps: false, written })
             }
             (Step::WrittenBy(span), Some(open)) => open.written.by = Some(span),
             (Step::Touch(effect), Some(_)) if !self.shard.has(self.stripes.of(effect.name())) => {}
             (Step::Touch(effect), Some(open)) => open.touch(effect, work),
             (Step::Bump, Some(open)) => open.bumps = true,
-            (Step::Commit(end), open) => work.extend(open.take().map(|open| open.commit(end)).into_iter().flatten()),
+            (Step::Commit(end), open) => {
+                let received_us = self.received_us;
+                work.extend(open.take().map(|open| open.commit(end, received_us)).into_iter().flatten());
+            }
             (Step::Reached(position, place), None) => work.push(Work::Reached(position, place)),
             (Step::CaughtUp, None) => work.push(Work::CaughtUp),
             (Step::Hole(beginning), None) => work.push(Work::Hole(beginning)),
@@ -185,8 +196,9 @@ impl Open {
         Effect::Key(key, is_kept.then_some(image))
     }
 
-    fn commit(self, end: End) -> Vec<Work> {
+    fn commit(self, end: End, received_us: Option<i64>) -> Vec<Work> {
         let Self { xid, mut effects, is_giant, bumps, written, .. } = self;
+        let written = Written { received_us, ..written };
         if !end.is_exact {
             // Proven by a later position, an image would hide the next change.
             effects.iter_mut().for_each(Effect::drop_image);

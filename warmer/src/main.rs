@@ -76,8 +76,10 @@ async fn run(options: &Options, config: Config) -> Result<u8> {
     let traces = trace::start(config.shared.life.traces.as_ref(), "freshline-warmer")?;
     let (mut tasks, keep) = (Tasks::new(), over.clone());
     // Before the rest is made: what is counted goes to the recorder of that moment.
+    let metrics = Metrics::install()?;
+    tasks.spawn_sure("the upkeep of metrics", metrics.clone().upkeep(over.clone()));
     if let Some(address) = config.address {
-        answer_at(address, &mut tasks, &over).await?;
+        answer_at(address, metrics.clone(), &mut tasks, &over).await?;
     }
     let (mut app, keeper, registration) = App::build(options, config, stop.clone())?;
     tasks.spawn_sure("the counts as metrics", app.tally().meter(over.clone()));
@@ -85,7 +87,7 @@ async fn run(options: &Options, config: Config) -> Result<u8> {
         keeper.run(keep).await;
         Ok::<_, TaskError>(())
     });
-    tasks.spawn_sure("the record of this process", registration.run(over.clone()));
+    tasks.spawn_sure("the record of this process", registration.measured(&metrics, None).run(over.clone()));
     let ending = run_until_asked(&mut app, &stop, grace).await;
     let summary = app.summary();
     over.cancel();
@@ -97,12 +99,10 @@ async fn run(options: &Options, config: Config) -> Result<u8> {
 }
 
 /// Answers for the run at this address, until it is over.
-async fn answer_at(address: SocketAddr, tasks: &mut Tasks, over: &CancellationToken) -> Result<()> {
-    let metrics = Metrics::install()?;
-    let admin = Admin::bind(address, Readiness::new(), metrics.clone()).await.context("FRESHLINE_WARMER_ADDRESS cannot be used")?;
+async fn answer_at(address: SocketAddr, metrics: Metrics, tasks: &mut Tasks, over: &CancellationToken) -> Result<()> {
+    let admin = Admin::bind(address, Readiness::new(), metrics).await.context("FRESHLINE_WARMER_ADDRESS cannot be used")?;
     info!("metrics and readiness at http://{}", admin.address()?);
     tasks.spawn_sure("the admin port", admin.serve(over.clone()));
-    tasks.spawn_sure("the upkeep of metrics", metrics.upkeep(over.clone()));
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 const ADDRESS: Optional<SocketAddr> = Setting::address(
     "API_MANAGE_ADDRESS",
-    "Where management calls (`/cache/…`) are answered, and nothing else is. Left out: at API_ADDRESS, beside all other calls.",
+    "Where management calls (`/cache/…`, `/events`) are answered, and the page at `/` is, with all other calls beside them. Left out: at \
+     API_ADDRESS.",
 )
 .optional();
 
@@ -30,7 +31,7 @@ const TOKEN_LEN_MIN: usize = 16;
 /// Who may manage the cache, and where.
 #[derive(Debug, Clone)]
 pub struct Manage {
-    /// A port of their own; none where they are answered beside all other calls.
+    /// A port that has them besides all other calls; none where that is the only one.
     pub address: Option<SocketAddr>,
     /// What they have to show.
     pub token: Option<SecretString>,

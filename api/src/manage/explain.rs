@@ -47,6 +47,7 @@ pub async fn explain(
     let (cache, tags) = (&manager.services.cache, keys::tags_of(&key));
     let looked = Explained::look(cache, &link, manager.stripes(), &key, &tags).await;
     let mut explained = looked.map_err(|error| away(&error))?;
+    explained.look.answered_by(&manager.services.process);
     match manager.row(&name, explained.look.entry.as_ref()).await {
         Ok(row) => explained.row = row,
         Err(unread) => explained.unseen.push(in_full(&unread)),

@@ -1,13 +1,12 @@
 //! `/openapi.json`, and the pages that show it: Swagger UI at `/docs`, ReDoc at `/redoc`. All of it lies in this binary, so that it
 //! works without a network, and no page may load anything from elsewhere.
 
-use axum::{Router, response::Response, routing::get};
+use axum::{Router, routing::get};
 use bytes::Bytes;
-use freshline::coherence::ETag;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue};
 use utoipa::openapi::OpenApi;
 
-use crate::{condition::is_known, extract::NoQuery};
+use crate::{extract::NoQuery, files::File};
 
 /// What a page may do: run our scripts, ask this server, and nothing else. Both programs write styles into the page; ReDoc searches in
 /// a worker that it makes of a text.
@@ -39,36 +38,10 @@ pub fn router(document: &OpenApi) -> Router {
     files.into_iter().chain([("/openapi.json", "application/json", document)]).fold(
         Router::new(),
         |router, (path, media_type, bytes)| {
-            let file = File { media_type, etag: ETag::of(&bytes), bytes };
+            let file = File::new(media_type, POLICY, bytes);
             router.route(path, get(async move |_: NoQuery, headers: HeaderMap| file.answer(&headers)))
         },
     )
-}
-
-/// What is served as it is.
-#[derive(Clone)]
-struct File {
-    media_type: &'static str,
-    bytes: Bytes,
-    etag: ETag,
-}
-
-impl File {
-    fn answer(&self, asked: &HeaderMap) -> Response {
-        let is_known = is_known(asked.get(header::IF_NONE_MATCH), self.etag);
-        let mut response = Response::new(if is_known { Bytes::new().into() } else { self.bytes.clone().into() });
-        *response.status_mut() = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-        let mut put = |name: HeaderName, value: HeaderValue| response.headers_mut().insert(name, value);
-        put(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
-        put(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        put(header::CONTENT_SECURITY_POLICY, POLICY);
-        put(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        put(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        if let Ok(etag) = HeaderValue::try_from(self.etag.to_string()) {
-            put(header::ETAG, etag);
-        }
-        response
-    }
 }
 
 #[cfg(test)]

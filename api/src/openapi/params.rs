@@ -44,6 +44,10 @@ params! {
         header("If-None-Match", "An `ETag` that is known already: 304 where the answer still has it.", text()),
         header("Accept-Encoding", "The codings that the caller takes: `zstd`, `br` or `gzip`, of a body that is worth it.", text()),
     ];
+    /// What every write takes.
+    WriteParams => [
+        query("explain", "Whether to tell by which transaction it was written, and when.", of_type(Type::Boolean).default(Some(false.into()))),
+    ];
     /// What a write of a product that is there takes.
     Condition => [
         header("If-Match", "The `ETag` of what the writer has seen: 412 where the product is another by now.", text()),
@@ -75,6 +79,14 @@ params! {
     KeysParams => [
         query("prefix", "What the keys begin with.", text().max_length(Some(NAME_LEN_MAX))),
         query("cursor", "`next` of the page before.", text().pattern(Some("^([1-9][0-9]{0,17})?[0-9]$"))),
+    ];
+    /// What a listener asks for.
+    ListenParams => [
+        query("key", "Only what is done to this key or tag, or to everything. Not together with `table`.", name()),
+        query("table", "Only what changes of this table call for, or what is done to everything.", text())
+            .example(Some("public.products".into())),
+        query("processes", "Whether to tell each second which processes run.", of_type(Type::Boolean).default(Some(false.into()))),
+        header("Last-Event-ID", "The id of the last event that was heard: what came after it is told first.", text().pattern(Some("^[0-9]+-[0-9]+$"))),
     ];
     /// What a measurement takes.
     PerformanceParams => [

@@ -43,6 +43,8 @@ subjects! {
     OfRemoval => [Request, NoProduct, Changed, Internal, Unavailable, Overloaded, Uncertain];
     /// Of a management call.
     OfManagement => [Request, Unauthorized, Internal, CacheAway];
+    /// Of the live feed.
+    OfListening => [Request, Unauthorized, Internal, CacheAway, Listeners];
     /// Of a measurement.
     OfMeasuring => [Request, Unauthorized, Measuring, Internal, Unavailable, Overloaded];
 }

@@ -13,6 +13,7 @@ use utoipa::{
 };
 
 use super::schemas::{Product, nullable, object, text};
+use crate::write::WriteExplanation;
 
 /// What every answer from the cache says of itself.
 const OF_READ: [(&str, &str); 8] = [
@@ -69,14 +70,14 @@ reads! {
 
 /// A type that stands for the responses of a write.
 macro_rules! writes {
-    ($($(#[$meta:meta])* $name:ident => $response:expr;)*) => {$(
+    ($($(#[$meta:meta])* $name:ident => [$($response:expr),*];)*) => {$(
         $(#[$meta])*
         pub struct $name;
 
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<Response>> {
-                let (status, response): (&str, ResponseBuilder) = $response;
-                BTreeMap::from([(status.to_owned(), with(response, &OF_WRITE).into())])
+                let responses: Vec<(&str, ResponseBuilder)> = vec![$($response),*];
+                responses.into_iter().map(|(status, response)| (status.to_owned(), with(response, &OF_WRITE).into())).collect()
             }
         }
     )*};
@@ -84,11 +85,30 @@ macro_rules! writes {
 
 writes! {
     /// A product was made.
-    Created => ("201", with(the_product("It was made."), &[("Location", "Where it is.")]));
+    Created => [("201", with(the_product("It was made."), &[("Location", "Where it is.")]))];
     /// A product was changed.
-    Replaced => ("200", the_product("It was changed, or was so already."));
+    Replaced => [("200", the_product("It was changed, or was so already."))];
     /// A product was removed.
-    Removed => ("204", ResponseBuilder::new().description("It was removed."));
+    Removed => [
+        ("200", ResponseBuilder::new().description("It was removed: with `explain=true`.").content("application/json", removal())),
+        ("204", ResponseBuilder::new().description("It was removed."))
+    ];
+}
+
+/// The live feed.
+pub struct Listened;
+
+impl IntoResponses for Listened {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let feed = text().description(Some(
+            "Server-sent events (HTML standard, 9.2), each with a JSON object as its data: `done` with its place as `id` (schema `Told`), \
+             `lost` where some did not fit (`Lost`), `processes` (`Processes`), and `unseen` instead where these cannot be looked at \
+             (`Unseen`). Comments keep the connection alive.",
+        ));
+        let response = ResponseBuilder::new().description("The feed. It ends when the process does.");
+        let response = response.content("text/event-stream", Content::new(Some(feed)));
+        BTreeMap::from([("200".to_owned(), with(response, &[("Cache-Control", "`no-store`.")]).into())])
+    }
 }
 
 /// A header that is text.
@@ -110,8 +130,13 @@ fn read(description: &str, schema: RefOr<Schema>, headers: &[(&str, &str)]) -> B
 }
 
 fn the_product(description: &str) -> ResponseBuilder {
-    let content = Content::new(Some(Ref::from_schema_name(Product::name())));
+    let explained = object(&[("product", reference::<Product>()), ("write", reference::<WriteExplanation<'static>>())]);
+    let content = Content::new(Some(OneOfBuilder::new().item(reference::<Product>()).item(explained)));
     with(ResponseBuilder::new().description(description).content("application/json", content), &[("ETag", "What it is now.")])
+}
+
+fn removal() -> Content {
+    Content::new(Some(object(&[("write", reference::<WriteExplanation<'static>>())])))
 }
 
 fn one_or_explained() -> OneOfBuilder {

@@ -3,6 +3,7 @@
 use freshline::{
     cache::Explanation,
     catalog::{Categories, Price},
+    trail::Told,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -12,7 +13,11 @@ use utoipa::{
     },
 };
 
-use crate::product::{Bounds, CATEGORY, DESCRIPTION, NAME, SKU};
+use crate::{
+    events::{Lost, Processes, Unseen},
+    product::{Bounds, CATEGORY, DESCRIPTION, NAME, SKU},
+    write::WriteExplanation,
+};
 
 /// As an id is written.
 pub(super) const UUID: &str = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}";
@@ -33,7 +38,8 @@ impl ToSchema for Patch {}
 
 /// The schemas that responses name and no call mentions by itself.
 pub(super) fn all(components: ComponentsBuilder) -> ComponentsBuilder {
-    known::<Categories>(known::<Explanation>(known::<Product>(components)))
+    let events = known::<Told>(known::<Lost>(known::<Processes>(known::<Unseen>(known::<WriteExplanation<'static>>(components)))));
+    known::<Categories>(known::<Explanation>(known::<Product>(events)))
 }
 
 /// A schema, and those that it names.

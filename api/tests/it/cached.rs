@@ -64,6 +64,10 @@ async fn a_change_by_plain_sql_is_read_on_the_other_replica() {
     let explained = town.one.get(&format!("{path}?explain=true")).await.json();
     assert_eq!((&explained["product"], &explained["explanation"]["origin"]), (&product, &json!("redis")));
     assert_eq!(explained["explanation"]["entry"]["etag"], hit.header("etag"));
+    let other = town.other.get(&format!("{path}?explain=true")).await.json();
+    let [here, there] = [&explained, &other].map(|told| &told["explanation"]["process"]);
+    assert!(here.is_string() && there.is_string() && here != there, "each replica names itself: {explained} {other}");
+    assert!(other["explanation"]["at_us"].as_i64() >= explained["explanation"]["at_us"].as_i64(), "{explained} {other}");
 
     town.stage.sql("update products set price = 11").await;
     let read = until("the new price", async || {

@@ -34,7 +34,7 @@ async fn the_document_says_of_each_call_what_it_does_and_how_it_is_refused() {
     let document = answer.json();
     assert_eq!(document["openapi"], "3.1.0");
     let operations = operations(&document);
-    assert_eq!(operations.len(), 18, "{operations:#?}");
+    assert_eq!(operations.len(), 19, "{operations:#?}");
     let mut ids = std::collections::BTreeSet::new();
     for (path, method, operation) in &operations {
         let told = |of: &Value| of["description"].as_str().is_some_and(|text| !text.is_empty());
@@ -53,7 +53,7 @@ async fn the_document_says_of_each_call_what_it_does_and_how_it_is_refused() {
                 assert!(response["content"]["application/problem+json"].is_object(), "{method} {path} {status}: {response}");
             }
         }
-        let is_management = path.starts_with("/cache/");
+        let is_management = path.starts_with("/cache/") || path == "/events";
         assert_eq!(operation["security"].is_array(), is_management, "{method} {path}");
         assert_eq!(responses.contains_key("401"), is_management, "{method} {path}");
         let any = path.replace("{id}", "x").replace("{tag}", "x").replace("{key}", "x");
@@ -84,6 +84,21 @@ async fn the_pages_come_from_this_server_alone() {
         }
     }
     api.get("/docs?x=1").await.problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn the_page_is_served_with_a_validator_and_may_ask_this_machine_alone() {
+    let api = Api::alone().await;
+    let page = api.get("/").await;
+    assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+    assert_eq!((page.header("cache-control"), page.header("x-content-type-options")), ("no-cache", "nosniff"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'; "), "{policy}");
+    assert!(policy.contains("connect-src 'self' http://127.0.0.1:* http://localhost:*;") && !policy.contains("unsafe"), "{policy}");
+    let known = Answer::of(api.request(Method::GET, "/").header("if-none-match", page.header("etag"))).await;
+    assert_eq!((known.status, known.body.as_str()), (StatusCode::NOT_MODIFIED, ""));
+    api.get("/web/none.js").await.problem(404, "no-such-route");
+    api.get("/web/%2e%2e/Cargo.toml").await.problem(404, "no-such-route");
 }
 
 /// Needs Schemathesis, as its name says: see xtask's `test`.

@@ -5,6 +5,7 @@ mod cached;
 mod degraded;
 mod documents;
 mod ending;
+mod events;
 mod health;
 mod http;
 mod latest;

@@ -216,6 +216,7 @@ async fn only_the_token_manages_and_readers_need_none() {
         (Method::GET, "/cache/performance"),
         (Method::GET, "/cache/keys"),
         (Method::GET, "/cache/explain/a"),
+        (Method::GET, "/events"),
     ];
     for (method, path) in calls {
         for shown in [None, Some("Bearer another-token-of-many"), Some("Basic YTpi")] {
@@ -228,7 +229,7 @@ async fn only_the_token_manages_and_readers_need_none() {
     }
     let stats = Answer::of(api.request(Method::GET, "/cache/stats").bearer_auth(TOKEN)).await;
     assert_eq!(stats.status, StatusCode::OK);
-    for open in ["/products", "/health", "/health/cache", "/openapi.json", "/readyz?verbose"] {
+    for open in ["/", "/products", "/health", "/health/cache", "/openapi.json", "/readyz?verbose"] {
         assert_ne!(api.get(open).await.status, StatusCode::UNAUTHORIZED, "{open}");
     }
 }
@@ -241,10 +242,15 @@ async fn management_at_a_port_of_its_own_is_nowhere_else() {
     let apart = format!("http://{}", line.rsplit(' ').next().expect("an address"));
     let at_port = async |path: &str| Answer::of(api.client.get(format!("{apart}{path}"))).await;
     assert_eq!(at_port("/cache/stats").await.status, StatusCode::OK);
-    at_port("/products").await.problem(404, "no-such-route");
-    api.get("/cache/stats").await.problem(404, "no-such-route");
+    for elsewhere in ["/cache/stats", "/events", "/"] {
+        api.get(elsewhere).await.problem(404, "no-such-route");
+    }
+    // The page there is whole: it reads and writes products as well.
+    for beside in ["/", "/products", "/readyz"] {
+        assert_eq!(at_port(beside).await.status, StatusCode::OK, "{beside}");
+    }
     let paths = |document: Value| document["paths"].as_object().expect("paths").keys().cloned().collect::<Vec<_>>();
-    assert!(paths(at_port("/openapi.json").await.json()).iter().all(|path| path.starts_with("/cache/")));
+    assert!(paths(at_port("/openapi.json").await.json()).iter().any(|path| path.starts_with("/cache/")));
     assert!(paths(api.get("/openapi.json").await.json()).iter().all(|path| !path.starts_with("/cache/")));
     // It ends with the process, in order.
     api.process.terminate().expect("asked to end");

@@ -196,3 +196,38 @@ async fn a_read_is_explained_on_request() {
     let missing = api.get("/products/0190b5a0-0000-7000-8000-000000000000?explain=true").await;
     assert!(missing.problem(404, "no-such-product")["explanation"]["rule"].is_string(), "{missing:?}");
 }
+
+#[tokio::test]
+async fn a_write_that_explains_itself_tells_its_transaction_and_its_times() {
+    let stage = Stage::new().await;
+    let api = Api::on(&stage).await;
+    let draft = r#"{"sku":"A-1","name":"One","category":"audio","price":1}"#;
+    let created = api.send(Method::POST, "/products?explain=true", draft).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{created:?}");
+    let path = created.header("location").to_owned();
+    let told = created.json();
+    assert_eq!(format!("/products/{}", told["product"]["id"].as_str().expect("an id")), path, "{told}");
+    let explained = format!("{path}?explain=true");
+    let patched = api.send(Method::PATCH, &explained, r#"{"price":2}"#).await;
+    assert_eq!(patched.header("etag"), api.get(&path).await.header("etag"), "what the product is now");
+    let replaced = api.send(Method::PUT, &explained, draft).await;
+    let deleted = Answer::of(api.request(Method::DELETE, &explained)).await;
+    let mut last = (0, 0);
+    for answer in [&created, &patched, &replaced, &deleted] {
+        let write = answer.json()["write"].clone();
+        let number = |name: &str| write[name].as_i64().unwrap_or_else(|| panic!("no {name}: {answer:?}"));
+        assert!(answer.header("freshline-token").contains(&format!(
+            ":{}:{}",
+            write["xid"],
+            write["end"].as_str().expect("an end")
+        )));
+        let (xid, began, committed) = (number("xid"), number("began_us"), number("committed_us"));
+        assert!(xid > last.0 && began >= last.1 && committed >= began, "{write}");
+        assert!((write["took_ms"].as_f64().expect("a time") - (committed - began) as f64 / 1_000.0).abs() < 0.01, "{write}");
+        assert!(write["process"].is_string(), "{write}");
+        last = (xid, committed);
+    }
+    assert_eq!((deleted.status, deleted.json().get("product")), (StatusCode::OK, None));
+    api.send(Method::POST, "/products?explain=1", draft).await.problem(400, "bad-request");
+    api.send(Method::POST, "/products?why=true", draft).await.problem(400, "bad-request");
+}

@@ -6,7 +6,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{FillOutcome, Found, Origin, ReadProof, lookup::Ask};
-use crate::coherence::{CacheKey, Control, Entry, Grounds, Proof, ProvenBy, Reading, Refusal, Stripe, Tag, TagReading};
+use crate::{
+    clock::now_us,
+    coherence::{CacheKey, Control, Entry, Grounds, Proof, ProvenBy, Reading, Refusal, Stripe, Tag, TagReading},
+};
 
 /// How an answer came about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -43,6 +46,12 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// How long it took in all, in µs.
     pub took_us: u64,
+    /// The process that answered, by its id in the registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+    /// When it did, by its own clock, in µs since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_us: Option<i64>,
 }
 
 /// The Redis process that was asked.
@@ -145,7 +154,14 @@ impl Explanation {
             load: None,
             steps: Vec::new(),
             took_us: 0,
+            process: None,
+            at_us: None,
         })
+    }
+
+    /// Says that this process answers, now.
+    pub fn answered_by(&mut self, process: &str) {
+        (self.process, self.at_us) = (Some(process.to_owned()), Some(now_us()));
     }
 
     /// Of a look at Redis.

@@ -7,7 +7,10 @@
 //!
 //! A write that is traced says so in its own transaction, for the invalidator: see [`trace`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::value::RawValue;
 use sqlx::Connection;
@@ -81,6 +84,8 @@ pub type Seen<'a> = Option<&'a [ETag]>;
 pub struct Written {
     /// The product as it is now, or as it was before it was deleted.
     pub product: Product,
+    /// When Postgres had confirmed its commit, by this process's clock.
+    pub committed: SystemTime,
     /// What a reader has to see in order to see this write; or why nobody could be asked, after the commit.
     pub token: Result<Token, DatabaseError>,
 }
@@ -241,10 +246,11 @@ impl Writes {
             }
             None => write.await?,
         };
+        let committed = SystemTime::now();
         let Some(written) = rows.into_iter().next() else { return Ok(None) };
         let token = timeout(self.deadline, prove(&mut session, &written.xid)).await;
         let product = written.row.product().map_err(unexpected)?.ok_or_else(|| unexpected("a write without a row"))?;
-        Ok(Some(Written { product, token: token.unwrap_or(Err(DatabaseError::Silent(self.deadline))) }))
+        Ok(Some(Written { product, committed, token: token.unwrap_or(Err(DatabaseError::Silent(self.deadline))) }))
     }
 }
 

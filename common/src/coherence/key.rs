@@ -62,6 +62,11 @@ impl Dependency {
             Self::Tag(tag) => format!("t:{tag}"),
         }
     }
+
+    /// The name of the key or tag that a field of the `fences` hash is of; `None` where it is of none.
+    pub fn name_of(field: &str) -> Option<&str> {
+        field.strip_prefix("k:").or_else(|| field.strip_prefix("t:"))
+    }
 }
 
 /// Writes the value of a column into a name: `%` and `:` are escaped, and null is `%N`, so that no two rows make one name.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use freshline::{
     coherence::{Link, Links, Lsn, Stripes, Xid},
     registry::{Process, Registration, Role, processes},
-    trail::{self, Effect, Record},
+    trail::{self, Effect, Filter, Record, Times, Told},
 };
 use stage::{Login, Stage};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,10 @@ fn stripes(stage: &Stage) -> Stripes {
 }
 
 fn removed(name: String, xid: u64) -> Record {
-    Record { effect: Effect::Removed, name, xid: Xid::new(xid), end: Lsn::new(xid * 8), skipped: xid % 2 }
+    let at_us = |n: u64| i64::try_from(xid + n).ok().filter(|_| xid.is_multiple_of(n));
+    let times = Times { committed_us: at_us(2), received_us: at_us(3), applied_us: at_us(5) };
+    let by = xid.is_multiple_of(7).then(|| "one".into());
+    Record { effect: Effect::Removed, name, xid: Xid::new(xid), end: Lsn::new(xid * 8), skipped: xid % 2, by, times }
 }
 
 #[tokio::test]
@@ -46,6 +49,42 @@ async fn the_trail_is_read_as_it_was_written_and_stays_short() {
     assert_eq!(trail::last(&link, &stripes).await.expect("an answer"), told[told.len() - 1].id);
     let after = trail::follow(&link, &stripes, &told[told.len() - 1].id, Duration::from_millis(1)).await.expect("an answer");
     assert_eq!(after, [], "nothing comes, and that is no error");
+
+    let first = trail::first(&link, &stripes).await.expect("an answer");
+    assert_eq!(first.as_deref(), Some(told[0].id.as_str()));
+    let page = trail::page(&link, &stripes, &told[9].id).await.expect("an answer");
+    assert_eq!((&page.told, &page.last, page.is_last), (&told[10..].to_vec(), &told[told.len() - 1].id, true));
+}
+
+#[tokio::test]
+async fn what_a_version_before_wrote_is_read_without_what_it_did_not_know() {
+    let stage = Stage::new().await;
+    let (link, stripes) = (link(&stage).await, stripes(&stage));
+    let fields = ["effect", "replaced", "name", "products:1", "xid", "7", "end", "0/38", "skipped", "2"];
+    let key = format!("{{{}}}trail", stage.name());
+    let old = [&["XADD", key.as_str(), "5-1"], fields.as_slice()].concat();
+    stage.redis().run::<String>(&old).await.expect("written");
+    let told = trail::follow(&link, &stripes, "0", Duration::from_millis(1)).await.expect("an answer");
+    let record =
+        Record { effect: Effect::Replaced, by: None, times: Times::default(), skipped: 2, ..removed("products:1".into(), 7) };
+    assert_eq!(told, [Told { id: "5-1".into(), at_ms: 5, record }]);
+    let json = r#"{"id":"5-1","at_ms":5,"effect":"replaced","name":"products:1","xid":7,"end":"0/38","skipped":2,"by":null,"#;
+    let times = r#""committed_us":null,"received_us":null,"applied_us":null}"#;
+    assert_eq!(serde_json::to_string(&told[0]).expect("JSON"), format!("{json}{times}"));
+}
+
+#[test]
+fn who_wants_one_key_hears_of_it_and_of_what_is_done_to_everything() {
+    let rules = freshline::catalog::rules().expect("the catalogue's");
+    let (of_one, of_other) = (removed("products:1".into(), 7), removed("orders:1".into(), 7));
+    let bump = Record { effect: Effect::Bump, ..removed(String::new(), 7) };
+    let products = Filter::Table(freshline::rules::TableName::parse("public.products").expect("a name"));
+    for (filter, one, other) in
+        [(Filter::All, true, true), (Filter::Name("products:1".into()), true, false), (products, true, false)]
+    {
+        let taken = [&of_one, &of_other, &bump].map(|record| filter.takes(&rules, record));
+        assert_eq!(taken, [one, other, true], "{filter:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use freshline::catalog::keys;
 use freshline::coherence::Entry;
 use stage::Login;
@@ -28,6 +28,9 @@ pub const IS_HIT: &str = "cache-status: Freshline; hit";
 const TRACED: [(&str, &str); 2] =
     [("0.01", "hit: CPU of the server, 1 of 100 requests traced"), ("1", "hit: CPU of the server, every request traced")];
 
+/// What is told of a replica that is listened to, and by how many.
+const LISTENED: (&str, usize) = ("hit: CPU of the server, while ten listen to its feed", 10);
+
 /// Measures all in turn; where there is an API that was built before, that as well.
 pub async fn measure(rounds: u32, before: Option<&Path>) -> Result<Vec<Row>> {
     let house = House::with_products(stage::Source::Postgres, PRODUCTS).await?;
@@ -41,6 +44,10 @@ pub async fn measure(rounds: u32, before: Option<&Path>) -> Result<Vec<Row>> {
     for (ratio, name) in TRACED {
         apis.push((name, Replica::api(&house, collector.settings(ratio)).await?, Vec::new()));
     }
+    let (name, count) = LISTENED;
+    let listened = Replica::api(&house, []).await?;
+    let mut listeners = listened.listeners(count).await?;
+    apis.push((name, listened, Vec::new()));
     if let Some(program) = before {
         apis.push(("hit: CPU of the server as it was before", Replica::api_of(&house, program).await?, Vec::new()));
     }
@@ -55,7 +62,8 @@ pub async fn measure(rounds: u32, before: Option<&Path>) -> Result<Vec<Row>> {
             costs.push(api.cost(&hit, REQUESTS, redis)?);
         }
     }
-    drop(invalidator);
+    ensure!(listeners.try_join_next().is_none(), "a listener was sent away");
+    drop((listeners, invalidator));
     let mut rows = rows(&apis[0].2, &gets);
     rows.extend(apis.iter().map(|(name, _, costs)| Row::new(name, "µs/request", of(costs, |cost| cost.server))));
     Ok(rows)

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use stage::{Launch, Login, Process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::cpu;
 use super::house::{House, pinned};
@@ -43,6 +46,23 @@ impl Replica {
     /// A replica of the API as another program has it, such as one that was built before.
     pub async fn api_of(house: &House, program: &Path) -> Result<Self> {
         Self::started(of_api(house, pinned("freshline-api as it was", program))).await
+    }
+
+    /// So many listeners to its live feed, who want all there is and take it. They leave when this is dropped.
+    pub async fn listeners(&self, count: usize) -> Result<JoinSet<()>> {
+        let mut listeners = JoinSet::new();
+        for _ in 0..count {
+            let mut stream = TcpStream::connect(self.address).await?;
+            stream.write_all(b"GET /events?processes=true HTTP/1.1\r\nhost: bench\r\n\r\n").await?;
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await?;
+            ensure!(status == *b"HTTP/1.1 200", "a listener was answered {}", String::from_utf8_lossy(&status));
+            listeners.spawn(async move {
+                let heard = copy(&mut stream, &mut sink()).await;
+                heard.map_or_else(|error| eprintln!("a listener was cut: {error}"), |_| eprintln!("a listener was sent away"));
+            });
+        }
+        Ok(listeners)
     }
 
     /// Asks so many times, after asking so many times that all is allocated and in the CPU's caches, and tells what a request cost.
