@@ -81,7 +81,7 @@ function state({ state, why }, of) {
 
 /** @param {{ line: Line }} props */
 function LineRow({ line }) {
-  if (line.kind === 'lost') return html`<tr><td colspan="4"><${Badge} tone="bad">lost<//> ${line.count} did not fit and were left out.</td></tr>`;
+  if (line.kind === 'lost') return html`<tr><td colspan="4"><${Badge} tone="bad">lost<//> ${line.count === null ? 'Nobody knows how much was done meanwhile: it is more than is kept' : `${line.count} did not fit and were left out`}.</td></tr>`;
   const { at_ms, effect, name, xid, by, id } = line.done;
   return html`
     <tr data-done=${id} data-effect=${effect}>

@@ -2,7 +2,7 @@
 
 import { fleet, stateOf } from './fleet.js';
 import { bytes, count, millis, short } from './format.js';
-import { Badge, Empty, Panel } from './panel.js';
+import { Badge, Empty, Failure, Panel } from './panel.js';
 import { useStore } from './store.js';
 import { html } from './ui.js';
 
@@ -16,7 +16,8 @@ export function FleetPanel() {
   return html`
     <${Panel} name="fleet" title="Replicas and workers" lead="Each process keeps a record of itself in Redis, and renews it every second.">
       ${!now && html`<${Empty}>Waiting for the registry…<//>`}
-      ${now && now.members.length === 0 && html`<${Empty}>Nobody is registered: Redis, where the records lie, was emptied or is away.<//>`}
+      ${now?.unseen && html`<${Failure}>The registry cannot be looked at: ${now.unseen}. What is shown is from before.<//>`}
+      ${now && !now.unseen && now.members.length === 0 && html`<${Empty}>Nobody is registered: Redis, where the records lie, was emptied or is away.<//>`}
       ${now && now.members.length > 0 && html`
         <div class="scroll" tabindex="0" role="region" aria-label="Processes">
           <table class="fleet">

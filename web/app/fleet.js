@@ -9,7 +9,7 @@ import { store } from './store.js';
 /**
  * A process, and for how long its figures have not been renewed, by the clock of the replica that tells it.
  * @typedef {Process & { silent_ms: number }} Member
- * @typedef {{ at_us: number, members: Member[], samples: Sample[] }} Fleet
+ * @typedef {{ at_us: number, members: Member[], samples: Sample[], unseen: string | null }} Fleet
  */
 
 /** A record is renewed every second; one that was not for this long is of a process that hangs or died, in ms. */
@@ -28,7 +28,15 @@ const renewed = /** @type {Map<string, { figures_at: number, seen_at: number }>}
 export function takeProcesses(event) {
   const members = event.processes.map((process) => ({ ...process, silent_ms: silence(process, event.at_us) }));
   for (const id of renewed.keys()) if (!members.some((member) => member.id === id)) renewed.delete(id);
-  fleet.update((before) => ({ at_us: event.at_us, members, samples: add(before?.samples ?? [], event) }));
+  fleet.update((before) => ({ at_us: event.at_us, members, samples: add(before?.samples ?? [], event), unseen: null }));
+}
+
+/**
+ * Takes that the registry could not be looked at: what was known stands still.
+ * @param {{ at_us: number, why: string }} event
+ */
+export function takeUnseen({ at_us, why }) {
+  fleet.update((before) => ({ at_us, members: before?.members ?? [], samples: before?.samples ?? [], unseen: why }));
 }
 
 /**

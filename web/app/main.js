@@ -1,7 +1,7 @@
 // The page: it draws itself, asks how everything is, and follows the live feed.
 
 import { takeDone } from './changes.js';
-import { takeProcesses } from './fleet.js';
+import { takeProcesses, takeUnseen } from './fleet.js';
 import * as health from './health.js';
 import { Feed } from './live.js';
 import { Page } from './page.js';
@@ -16,6 +16,7 @@ const trail = new Trail();
 const feed = new Feed({ processes: 'true' }, (/** @type {ServerEvent[]} */ events) => {
   for (const { event, data } of events) {
     if (event === 'processes') takeProcesses(JSON.parse(data));
+    if (event === 'unseen') takeUnseen(JSON.parse(data));
     if (event === 'done') takeDone(JSON.parse(data));
   }
   trail.take(events);

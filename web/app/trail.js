@@ -4,7 +4,7 @@ import { store } from './store.js';
 
 /** @import { ServerEvent } from './sse.js' */
 /** @import { Done } from './types.js' */
-/** @typedef {{ kind: 'done', done: Done } | { kind: 'lost', count: number, n: number }} Line */
+/** @typedef {{ kind: 'done', done: Done } | { kind: 'lost', count: number | null, n: number }} Line */
 
 /** How many lines are kept. */
 const LINES_MAX = 200;

@@ -7,7 +7,7 @@ use stage::{Login, Process, Stage, until};
 use crate::support::{Api, launch};
 
 /// What the third replica wants to be shown.
-pub const TOKEN: &str = "the token of this test";
+pub const TOKEN: &str = "the-token-of-this-test";
 
 /// The system, running.
 pub struct System {
