@@ -11,7 +11,7 @@ use freshline::telemetry::{ALL, MetricKind, PROCESS};
 use crate::{cargo::cargo, checkout::root};
 
 /// The processes, and what is said of each before its settings.
-const PROCESSES: [(&str, &str); 5] = [
+const PROCESSES: [(&str, &str); 6] = [
     ("freshline-api", "Answers HTTP. Logs in to Postgres as `freshline_api`."),
     ("freshline-invalidator", "Applies changes. Logs in to Postgres as `freshline_invalidator`, which may replicate."),
     (
@@ -23,7 +23,11 @@ const PROCESSES: [(&str, &str); 5] = [
         "freshline",
         "The control command: looks at the processes above. Logs in as whoever runs it: the owner of the tables sees all.",
     ),
+    (DEMO, "Changes rows by plain SQL and holds commits, to be looked at: never in production. Logs in as a superuser."),
 ];
+
+/// `cargo xtask up` starts it and says all that it has to be told, so it is not in the example: whoever copies that runs a shop.
+const DEMO: &str = "freshline-demo";
 
 /// Write docs/settings.md, .env.example and docs/metrics.md from the code; with --check only say whether they are as the code says
 #[derive(Debug, Clone, clap::Args)]
@@ -74,7 +78,7 @@ fn settings() -> Result<String> {
 
 fn env_example() -> Result<String> {
     let mut page = String::from("# Made from the code by `cargo xtask docs`. What is commented out is the default.\n");
-    for (name, what) in PROCESSES {
+    for (name, what) in PROCESSES.into_iter().filter(|(name, _)| *name != DEMO) {
         writeln!(page, "\n# ---- {name}: {what}\n\n{}", listed(name, "env")?.trim_end())?;
     }
     Ok(page)

@@ -1,4 +1,4 @@
-//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `load`, `docs`, `prepare`, `screenshots`, `test`, `tidy`. One verb a file; its doc line is its help.
+//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `load`, `docs`, `prepare`, `screenshots`, `test`, `tidy`, `usual-way`. One verb a file; its doc line is its help.
 
 mod bench;
 mod cargo;
@@ -16,6 +16,7 @@ mod tail;
 mod test;
 mod tidy;
 mod up;
+mod usual_way;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ enum Verb {
     Screenshots(screenshots::Screenshots),
     Test(test::Test),
     Tidy(tidy::Tidy),
+    UsualWay(usual_way::UsualWay),
 }
 
 fn main() -> ExitCode {
@@ -70,5 +72,6 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Screenshots(screenshots) => screenshots.run(),
         Verb::Test(test) => test.run(),
         Verb::Tidy(tidy) => tidy.run(),
+        Verb::UsualWay(usual_way) => runtime.block_on(usual_way.run()),
     }
 }

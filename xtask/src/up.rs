@@ -54,6 +54,9 @@ pub struct Up {
     /// Use this Redis instead of a private one
     #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
+    /// Leave out the demonstration, which changes rows by plain SQL and holds commits; on servers that were given it never runs
+    #[arg(long)]
+    no_demo: bool,
     /// Remove the data of the private instances first
     #[arg(long)]
     fresh: bool,
@@ -88,6 +91,11 @@ impl Up {
         clean(&place)?;
         drop(lock); // last: whoever waits for it finds nothing running
         outcome.map(|()| ExitCode::SUCCESS)
+    }
+
+    /// Whether the demonstration runs: on private servers alone.
+    fn shows(&self) -> bool {
+        !self.no_demo && self.database_url.is_none() && self.redis_url.is_none()
     }
 
     async fn until_stopped(&self, place: &Place, stop: &CancellationToken) -> Result<()> {

@@ -32,6 +32,8 @@ pub(super) const ALL: &[&str] = &[
     "DATABASE_PASSWORD_FILE",
     "DATABASE_URL",
     "DATABASE_URL_FILE",
+    "DEMO_ADDRESS",
+    "DEMO_DATABASE",
     "GRACE_MS",
     "INVALIDATOR_ADDRESS",
     "KAFKA_BROKERS",

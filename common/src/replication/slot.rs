@@ -135,10 +135,19 @@ impl Session {
     /// Dropping this
     /// future leaves the server waiting for up to twice the creation deadline.
     pub async fn create_slot(&mut self) -> Result<NewSlot, ReplicationError> {
+        self.create("").await
+    }
+
+    /// As [`create_slot`](Self::create_slot), for this session alone: Postgres drops the slot when the session ends, however it does.
+    pub async fn create_temporary_slot(&mut self) -> Result<NewSlot, ReplicationError> {
+        self.create("TEMPORARY ").await
+    }
+
+    async fn create(&mut self, kind: &str) -> Result<NewSlot, ReplicationError> {
         let deadline = self.settings.creation_deadline;
         // Ends the wait on the server even if this process is gone by then.
         self.ask(Phase::Creating, &format!("set lock_timeout = {}", (deadline * 2).as_millis())).await?;
-        let sql = format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT", self.settings.slot);
+        let sql = format!("CREATE_REPLICATION_SLOT {} {kind}LOGICAL pgoutput EXPORT_SNAPSHOT", self.settings.slot);
         let created = match timeout(deadline, self.client.simple_query(&sql)).await {
             Ok(answer) => answer.map_err(|error| classify(error, Phase::Creating, &self.settings))?,
             Err(_) => return Err(self.give_up_creation(deadline).await),

@@ -1,4 +1,4 @@
-//! What `up` prints when all is ready: the addresses, and three commands that show what this is about.
+//! What `up` prints when all is ready: the addresses, the dashboard's first of all, and three commands that show what this is about.
 
 use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
@@ -20,7 +20,7 @@ pub async fn print(place: &Place, state: &State) -> Result<()> {
 pub fn addresses(state: &State) -> String {
     let lines = state.processes.iter().filter_map(|member| {
         let (address, what) = match (member.address, member.admin_address) {
-            (Some(address), _) if member.name.starts_with("api") => (format!("http://{address}"), ""),
+            (Some(address), _) if member.name.starts_with("api") || member.name == "demo" => (format!("http://{address}"), ""),
             (Some(address), _) => (address.to_string(), ""),
             (None, Some(admin)) => (format!("http://{admin}/metrics"), ""),
             (None, None) => return None,
@@ -47,7 +47,8 @@ fn commands(place: &Place, state: &State, id: &str) -> String {
     let url = place.file("database-url");
     let url = std::env::current_dir().ok().and_then(|here| url.strip_prefix(here).ok().map(Into::into)).unwrap_or(url);
     format!(
-        "Ready. Three commands to try in another terminal:\n\
+        "Ready. The dashboard: http://{first}/\n\
+         Three commands to try in another terminal:\n\
          \x20 curl -i http://{first}/products/{id}\n\
          \x20 psql \"$(cat {})\" -c \"update products set price = price + 1 where id = '{id}'\"\n\
          \x20 curl -i http://{last}/products/{id}\n",

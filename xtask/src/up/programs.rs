@@ -18,6 +18,12 @@ const INVALIDATOR_PORT: u16 = 9102;
 /// Where the relay's admin address is expected.
 const RELAY_PORT: u16 = 9103;
 
+/// Where the demonstration is expected.
+const DEMO_PORT: u16 = 9105;
+
+/// What the demonstration has to be told before it changes rows and holds commits: servers of ours are there for that.
+const DEMO_CONSENT: &str = "this-is-a-demonstration-database";
+
 /// The namespace of our keys in Redis.
 const NAMESPACE: &str = "freshline";
 
@@ -66,6 +72,14 @@ impl Programs {
         kept.push(plan.worker("invalidator", "FRESHLINE_INVALIDATOR_ADDRESS", ports.take("invalidator", INVALIDATOR_PORT)?)?);
         if servers.broker().source() == Source::Nats {
             kept.push(plan.worker("relay", "FRESHLINE_RELAY_ADDRESS", ports.take("relay", RELAY_PORT)?)?);
+        }
+        if up.shows() {
+            let address = ports.take("demo", DEMO_PORT)?;
+            let launch = plan.launch("demo", "freshline-demo", Login::Superuser)?.variables([
+                ("FRESHLINE_DEMO_DATABASE", DEMO_CONSENT.to_owned()),
+                ("FRESHLINE_DEMO_ADDRESS", address.to_string()),
+            ]);
+            kept.push(Program { log: place.log("demo"), name: "demo".to_owned(), launch, address: Some(address), admin_address: address });
         }
         let newest = (up.rows / 2).clamp(1, WARM_ROWS_MAX); // not all: the first read of an old product shows a miss
         let warm = plan.launch("warmer", "freshline-warmer", Login::Warmer)?.argument("--newest").argument(newest.to_string());

@@ -22,6 +22,7 @@ pub fn programs(scratch: &Path, broken: Option<&str>) -> PathBuf {
     for (name, variable) in [
         ("freshline-api", Some("FRESHLINE_API_ADDRESS")),
         ("freshline-invalidator", Some("FRESHLINE_INVALIDATOR_ADDRESS")),
+        ("freshline-demo", Some("FRESHLINE_DEMO_ADDRESS")),
         ("freshline-relay", Some("FRESHLINE_RELAY_ADDRESS")),
         ("freshline-warmer", None),
     ] {

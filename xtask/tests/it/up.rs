@@ -107,7 +107,7 @@ async fn everything_is_up_with_an_address_and_a_url_for_each_login_and_ctrl_c_le
     let status = place.status();
     let names: Vec<&str> =
         status["processes"].as_array().expect("a list").iter().filter_map(|member| member["name"].as_str()).collect();
-    assert_eq!(names, ["api-1", "api-2", "api-3", "invalidator", "warmer", "postgres", "redis"]);
+    assert_eq!(names, ["api-1", "api-2", "api-3", "invalidator", "demo", "warmer", "postgres", "redis"]);
     assert_eq!((status["up"].as_bool(), status["ready"].as_bool()), (Some(true), Some(true)), "{status}");
     for login in ["superuser", "api", "invalidator", "warmer"] {
         let url = status["postgres"][login].as_str().expect("a URL");
@@ -117,7 +117,7 @@ async fn everything_is_up_with_an_address_and_a_url_for_each_login_and_ctrl_c_le
         client.get_multiplexed_async_connection().await.unwrap_or_else(|error| panic!("{login} of Redis: {error}"));
     }
     let pids = place.pids();
-    assert_eq!(pids.len(), 6, "all but the warmer run: {status}");
+    assert_eq!(pids.len(), 7, "all but the warmer run: {status}");
     up.interrupt().expect("a Ctrl-C");
     up.line("stopping everything").await;
     up.interrupt().expect("the same Ctrl-C, as `timeout` sends it: to the process, then to its group");
@@ -131,7 +131,7 @@ async fn everything_is_up_with_an_address_and_a_url_for_each_login_and_ctrl_c_le
 async fn whatever_dies_is_started_again_and_said_so() {
     let place = Place::new(None);
     let mut up = place.up(&[]).await;
-    for name in ["api-1", "invalidator", "redis", "postgres"] {
+    for name in ["api-1", "invalidator", "demo", "redis", "postgres"] {
         let before = place.pid(name).expect("it runs");
         kill(before);
         up.line(&format!("{name:11} | it ended")).await;
