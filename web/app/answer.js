@@ -1,8 +1,9 @@
 // One answer: the product, where it came from, how old it may be, how long it took, which replica answered, and why.
 
-import { nameOfId } from './fleet.js';
+import { fleet, nameOfId } from './fleet.js';
 import { micros, millis, shortId } from './format.js';
 import { source, why } from './rules.js';
+import { useStore } from './store.js';
 import { html } from './ui.js';
 
 /** @import { Reading } from './product.js' */
@@ -12,6 +13,7 @@ import { html } from './ui.js';
 export function Answer({ id, reading }) {
   const { product, explanation, tookMs, cacheStatus } = reading;
   const { word, where, tone } = source(explanation);
+  useStore(fleet);
   return html`
     <div class="answer" data-source=${explanation.origin}>
       <div class=${`verdict ${tone}`}>

@@ -18,6 +18,7 @@ export const EMPTY = { rounds: [], totals: null };
  * @returns {Run}
  */
 export function add(run, event) {
+  if (event.event === 'failed') throw new Error(`It could not be brought to its end: ${event.detail}`);
   if (event.event === 'end') return { ...run, totals: { usual: event.usual, freshline: event.freshline } };
   const at = event.at_us / 1000;
   const known = run.rounds.find((round) => round.number === event.round);

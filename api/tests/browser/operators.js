@@ -45,7 +45,7 @@ inPage('keys are listed by the beginnings of their names, and one is explained b
 
 inPage('many keys come page by page', async (page) => {
   await sql(`insert into products (id, sku, name, category, price, created_at)
-    select gen_random_uuid(), 'MANY-' || n, 'One of many ' || n, 'many', n, '2024-01-01' from generate_series(1, 600) n`);
+    select ('01000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'MANY-' || n, 'One of many ' || n, 'many', n, '2024-01-01' from generate_series(1, 600) n`);
   const ids = (await products()).filter(({ sku }) => sku.startsWith('MANY-')).map(({ id }) => id);
   for (let at = 0; at < ids.length; at += 100) await get(stage.replicas[0], `/products/batch?ids=${ids.slice(at, at + 100).join(',')}`);
   const keys = panel(page, 'keys');

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { again, explained, inPage, panel, press, settled } from './page.js';
-import { entry, products, stage } from './stage.js';
+import { entry, products, sql, stage } from './stage.js';
 
 inPage('a product is shown as Postgres has it, first from there and then from Redis, and why', async (page) => {
   const [, product] = await products();
@@ -20,7 +20,10 @@ inPage('a product is shown as Postgres has it, first from there and then from Re
 });
 
 inPage('a first read is a miss that is stored, and says so', async (page) => {
-  const product = (await products()).at(-1); // none of those that are asked for by the page itself
+  // The page asks for the latest, and so for all that there are; this one comes after that.
+  await panel(page, 'look-up').locator('.chip').first().waitFor();
+  await sql(`insert into products (id, sku, name, category, price) values ('01990000-0000-7000-8000-000000000001', 'UNREAD', 'Never read before', 'audio', 5)`);
+  const product = { id: '01990000-0000-7000-8000-000000000001' };
   await page.getByLabel('Product id').fill(product.id);
   await page.getByRole('button', { name: 'Look up' }).click();
   await page.locator('.product', { hasText: product.id }).waitFor();
@@ -28,7 +31,9 @@ inPage('a first read is a miss that is stored, and says so', async (page) => {
   assert.deepEqual([told.origin, told.refused_first_by, told.fill], ['postgres', 'missing', 'filled']);
   assert.match(await page.locator('.verdict').textContent(), /Miss\s*from Postgres/);
   assert.match(await page.locator('[data-fact=why]').textContent(), /Nothing was cached under this key\. It was read from Postgres, and is cached now\./);
-});
+  await sql(`delete from products where id = '${product.id}'`);
+  await page.getByText('There is no product').waitFor();
+}, { breaks: true });
 
 inPage('a read goes through the replica that is chosen, and its name is shown', async (page) => {
   const [product] = await products();
