@@ -21,8 +21,9 @@ export function add(run, event) {
   if (event.event === 'failed') throw new Error(`It could not be brought to its end: ${event.detail}`);
   if (event.event === 'end') return { ...run, totals: { usual: event.usual, freshline: event.freshline } };
   const at = event.at_us / 1000;
-  const known = run.rounds.find((round) => round.number === event.round);
-  const round = known ?? { number: event.round, from: at, to: at, reads: [], phases: [] };
+  const number = Math.max(event.round, 1); // reads before the first change are shown with it
+  const known = run.rounds.find((round) => round.number === number);
+  const round = known ?? { number, from: at, to: at, reads: [], phases: [] };
   const grown = { ...round, from: Math.min(round.from, at), to: Math.max(round.to, at) };
   const next = event.event === 'phase'
     ? { ...grown, phases: [...round.phases, { at, phase: event.phase, price: event.price ?? null }] }

@@ -32,14 +32,14 @@ inPage('keys are listed by the beginnings of their names, and one is explained b
   await again(page);
   const keys = panel(page, 'keys');
   await keys.getByLabel('Keys that begin with').fill(`products:${product.id}`);
-  await keys.getByRole('button', { name: 'List' }).click();
+  await keys.getByRole('button', { name: 'List', exact: true }).click();
   await keys.getByRole('button', { name: `Explain products:${product.id}` }).click();
   await keys.locator('.explained').getByText('the entry holds the same').waitFor();
   const told = await get(stage.replicas[0], `/cache/explain/products:${product.id}`);
   assert.equal(told.is_served, true);
   await keys.locator('.explained .badge', { hasText: /^served$/ }).waitFor();
   await keys.getByLabel('Keys that begin with').fill('nothing:');
-  await keys.getByRole('button', { name: 'List' }).click();
+  await keys.getByRole('button', { name: 'List', exact: true }).click();
   await keys.getByText('No key begins so.').waitFor();
 });
 
@@ -49,7 +49,7 @@ inPage('many keys come page by page', async (page) => {
   const ids = (await products()).filter(({ sku }) => sku.startsWith('MANY-')).map(({ id }) => id);
   for (let at = 0; at < ids.length; at += 100) await get(stage.replicas[0], `/products/batch?ids=${ids.slice(at, at + 100).join(',')}`);
   const keys = panel(page, 'keys');
-  await keys.getByRole('button', { name: 'List' }).click();
+  await keys.getByRole('button', { name: 'List', exact: true }).click();
   await keys.getByText(/Page 1: \d+ keys, and there are more/).waitFor();
   await keys.getByRole('button', { name: 'Next page' }).click();
   await keys.getByText(/Page 2: \d+ keys/).waitFor();
@@ -66,7 +66,7 @@ inPage('a replica that wants a token has the page ask for it, and then shows all
   await page.keyboard.press('Enter');
   await page.locator('[data-signal="Live feed"].ok').waitFor();
   assert.equal(await dialog.count(), 0);
-  await page.getByRole('button', { name: 'List' }).click();
+  await page.getByRole('button', { name: 'List', exact: true }).click();
   await panel(page, 'keys').getByText(/Page 1/).waitFor();
   await page.reload();
   await page.locator('[data-signal="Live feed"].ok').waitFor();

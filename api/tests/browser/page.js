@@ -30,7 +30,7 @@ export function inPage(promise, keep, { breaks = false, url = `http://${stage.re
     const errors = [];
     page.on('console', (message) => {
       const text = message.text();
-      if (message.type() === 'error' && !(breaks && OF_SERVERS_AWAY.test(text))) errors.push(text);
+      if (message.type() === 'error' && !(breaks && OF_SERVERS_AWAY.test(text))) errors.push(`${text} ${message.location().url}`);
     });
     page.on('pageerror', (error) => errors.push(error.stack));
     try {

@@ -37,7 +37,7 @@ impl System {
         let demo = Process::start(demo).expect("the demonstration starts");
         // Whatever origin the page has: its port is chosen by the system, and once it comes through a proxy of the test.
         let api = launch(&stage).variable("FRESHLINE_API_CORS_ORIGINS", "*");
-        let guarded = launch(&stage).variable("FRESHLINE_API_MANAGE_TOKEN", TOKEN);
+        let guarded = api.clone().variable("FRESHLINE_API_MANAGE_TOKEN", TOKEN);
         let (one, other, guarded) = futures::join!(Api::start(api.clone()), Api::start(api), Api::start(guarded));
         let system = Self { stage, invalidator, demo, replicas: [one, other], guarded, stripes };
         until("the cache is open", async || system.is_open().await).await;
