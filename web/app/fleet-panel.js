@@ -49,7 +49,8 @@ function Row({ member, now_us }) {
 }
 
 /** @param {Member} member @returns {[string, string][]} */
-function work({ figures }) {
+function work({ role, figures }) {
+  if (role === 'demo') return [['', 'plain SQL, and the usual way, for demonstrations']];
   if (!figures) return [['', 'says nothing of its work']];
   const { requests, reads, loads, changes, freshness_ms, fenced, lag_bytes, stripes_closed, relay, warmed } = figures;
   /** @type {([string, string] | null)[]} */

@@ -46,7 +46,7 @@ function Mark({ read: { way, value, source, is_stale, stale_ms }, x }) {
   const height = is_stale ? 28 : 14;
   const title = `${value}, from ${source === 'cache' ? 'the cache' : 'Postgres'}${is_stale ? `, stale for ${millis(stale_ms)}` : ''}`;
   return html`
-    <rect class=${`read ${is_stale ? 'stale' : source}`} data-way=${way} data-stale=${is_stale} x=${x - 2} width="4" y=${LANE[way] - height / 2 + 4} height=${height}>
+    <rect class=${`read ${is_stale ? 'stale' : source}`} data-way=${way} data-stale=${is_stale} x=${x - 1.1} width="2.2" y=${LANE[way] - height / 2 + 4} height=${height}>
       <title>${title}</title>
     </rect>
   `;

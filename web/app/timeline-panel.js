@@ -74,16 +74,31 @@ function summary({ effect, read, visible }, found) {
 /** @param {{ all: Change[] }} props */
 function Earlier({ all }) {
   return html`
-    <details class="earlier">
-      <summary>${all.length === 1 ? 'The change before' : `The ${all.length} changes before`}</summary>
-      <ul>
-        ${all.map((change) => {
-          const found = moments(change, nameOfId);
-          const zero = zeroOf(found);
-          const said = found.map(({ what, at_us }) => `${what} ${at_us === zero ? 'at 0' : `at ${millis((at_us - zero) / 1000)}`}`);
-          return html`<li key=${change.xid}><b class="mono">${change.xid}</b> ${said.join(' · ')}</li>`;
-        })}
-      </ul>
-    </details>
+    <div class="earlier">
+      <h3>Before that</h3>
+      <table>
+        <thead><tr><th>Transaction</th><th>Became</th><th class="numbers">To the cache</th><th class="numbers">To the next read</th></tr></thead>
+        <tbody>${all.map((change) => html`<${EarlierRow} key=${change.xid} change=${change} />`)}</tbody>
+      </table>
+    </div>
+  `;
+}
+
+/** @param {{ change: Change }} props */
+function EarlierRow({ change }) {
+  const found = moments(change, nameOfId);
+  const zero = zeroOf(found);
+  const late = (/** @type {string} */ id) => {
+    const at_us = found.find((moment) => moment.id === id)?.at_us;
+    return at_us ? millis((at_us - zero) / 1000) : '–';
+  };
+  const product = change.read?.product;
+  return html`
+    <tr>
+      <td class="mono">${change.xid}</td>
+      <td>${product ? `${product.price}, ${product.stock_quantity} in stock` : change.read ? 'no product' : '–'}</td>
+      <td class="numbers">${late('applied')}</td>
+      <td class="numbers">${late('read')}</td>
+    </tr>
   `;
 }
