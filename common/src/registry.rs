@@ -41,7 +41,7 @@ pub enum Role {
     Relay,
     /// It fills keys.
     Warmer,
-    /// It shows what others cannot: plain SQL, the usual way, commits that are held. Never in production.
+    /// It shows what happens, to somebody at the same machine.
     Demo,
 }
 

@@ -62,7 +62,10 @@ impl Configuration for Config {
 fn address(read: &mut Reader<'_>) -> Option<SocketAddr> {
     let address = read.get(&ADDRESS)?;
     if !address.ip().is_loopback() {
-        return read.fault(&ADDRESS.describe(), "is not on loopback (127.0.0.1 or [::1]), and others could change the database through it");
+        return read.fault(
+            &ADDRESS.describe(),
+            "is not on loopback (127.0.0.1 or [::1]), and others could change the database through it",
+        );
     }
     Some(address)
 }
@@ -77,7 +80,8 @@ mod tests {
 
     fn load(more: &[(&str, &str)]) -> Result<Config, String> {
         let needed = [("FRESHLINE_DATABASE_URL", "postgres://u:p@h/d"), ("FRESHLINE_REDIS_URL", "redis://h/")];
-        let vars: BTreeMap<String, String> = needed.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let vars: BTreeMap<String, String> =
+            needed.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into())).collect();
         Config::load(&vars).map_err(|faults| faults.to_string())
     }
 

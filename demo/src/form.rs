@@ -140,7 +140,9 @@ mod tests {
         form.given("price", price);
         form.given("hold_ms", |value| millis(value, 0..=3000));
         let told = format!("{:?}", form.finish(id).expect_err("it is refused"));
-        for part in ["id is missing", "price is no text", "hold_ms is no whole number from 0 to 3000", "no member other", "Send some of"] {
+        for part in
+            ["id is missing", "price is no text", "hold_ms is no whole number from 0 to 3000", "no member other", "Send some of"]
+        {
             assert!(told.contains(part), "{part}: {told}");
         }
     }

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use self::session::{Left, Session};
 
-/// The longest that a commit may be held. The next writer of its row waits as long, and the API gives a statement two seconds and more.
+/// The longest that a commit may be held. The next writer of its row waits as long, or is turned away: by the API after two seconds.
 pub const LENGTH_MAX: Duration = Duration::from_secs(3);
 
 /// The standby that a held commit waits for. No standby calls itself so, and nobody else sets this name.
@@ -150,8 +150,9 @@ impl Keeper {
             let ability = prepared(&mut session).await?;
             Ok::<_, HoldError>((session, ability))
         };
-        let (session, ability) =
-            retry("the look at what commits wait for", Policy::FOR_EVER, stop, begin).await.map_err(|given_up| info!("{given_up}"))?;
+        let (session, ability) = retry("the look at what commits wait for", Policy::FOR_EVER, stop, begin)
+            .await
+            .map_err(|given_up| info!("{given_up}"))?;
         if let Ability::Cannot(why) = &ability {
             warn!("no commit can be held: {why}");
         }

@@ -15,7 +15,7 @@ mod run;
 mod scene;
 mod truth;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -25,7 +25,10 @@ use axum::{
 use bytes::Bytes;
 use futures::stream;
 use http::header;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{event::Event, order::Order, run::Run};
@@ -37,6 +40,9 @@ use crate::{
 
 /// Events on their way to whoever asked. One who takes none for long is cut off by the server.
 const EVENTS_MAX: usize = 256;
+
+/// How long it may take until all is connected: a new slot waits for every transaction that is open.
+const PREPARED_MAX: Duration = Duration::from_secs(20);
 
 /// Takes comparisons, one at a time. Cheap to clone.
 #[derive(Clone)]
@@ -73,7 +79,8 @@ pub async fn compare(State(services): State<Arc<Services>>, request: Request) ->
     let turn = Arc::clone(&services.comparisons.turn).try_acquire_owned();
     let turn = turn.map_err(|_| Problem::new(Subject::Busy, "Another comparison runs: wait for its end, or leave it."))?;
     let (events, told) = mpsc::channel(EVENTS_MAX);
-    let run = Run::prepare(order, services.clone(), events, turn).await?;
+    let run = timeout(PREPARED_MAX, Run::prepare(order, services.clone(), events, turn)).await;
+    let run = run.unwrap_or_else(|_| Err(Problem::new(Subject::Unavailable, "Postgres or Redis did not answer in time.")))?;
     let begun = services.comparisons.runs.send(run).await;
     begun.map_err(|_| Problem::new(Subject::Unavailable, "The demonstration is ending."))?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], lines(told)).into_response())

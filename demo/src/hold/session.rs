@@ -59,7 +59,8 @@ impl Session {
     /// Why commits cannot be held here, whatever the settings; `None` where they can.
     pub async fn obstacle(&mut self) -> Result<Option<String>, HoldError> {
         let asked = "select current_user::text, current_setting('is_superuser') = 'on', pg_is_in_recovery()";
-        let (role, is_superuser, is_standby): (String, bool, bool) = step(sqlx::query_as(asked).fetch_one(&mut self.control)).await?;
+        let (role, is_superuser, is_standby): (String, bool, bool) =
+            step(sqlx::query_as(asked).fetch_one(&mut self.control)).await?;
         Ok(if is_standby {
             Some("this Postgres is a standby, which commits nothing".to_owned())
         } else {

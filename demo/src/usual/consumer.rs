@@ -23,7 +23,8 @@ impl Consumer {
     pub async fn start(server: PgConnectOptions, publication: &str) -> Result<Self, Failure> {
         let slot = format!("usual_{}", uuid::Uuid::new_v4().simple());
         // Of 38 letters and digits, beginning with a letter.
-        let slot = SlotName::new(&slot).map_err(|wrong| ReplicationError::Unexpected { doing: "naming a slot", message: wrong.to_string() })?;
+        let slot = SlotName::new(&slot)
+            .map_err(|wrong| ReplicationError::Unexpected { doing: "naming a slot", message: wrong.to_string() })?;
         let mut session = Session::open(StreamSettings::new(server, slot, publication)).await?;
         session.create_temporary_slot().await?;
         Ok(Self { stream: session.start().await? })

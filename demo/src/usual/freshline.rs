@@ -37,7 +37,9 @@ impl Replicas {
         let is_hit = caching.is_some_and(|caching| String::from_utf8_lossy(caching.as_bytes()).contains("; hit"));
         let source = if is_hit { Source::Cache } else { Source::Postgres };
         let product = answer.bytes().await?;
-        let Ok(Product { price }) = serde_json::from_slice(&product) else { return Err(Failure::NoPrice { status: status.as_u16() }) };
+        let Ok(Product { price }) = serde_json::from_slice(&product) else {
+            return Err(Failure::NoPrice { status: status.as_u16() });
+        };
         Ok(Found { value: price, source })
     }
 }

@@ -64,8 +64,11 @@ impl Rounds {
     async fn change(&mut self, scene: &Scene, order: &Order, price: Price) -> Result<(), Failure> {
         let new = price.to_string();
         scene.phase(Phase::Began, &new).await;
-        let mut transaction = self.session.begin().await?;
-        update(&mut transaction, scene, price).await?;
+        let update = async {
+            let mut transaction = self.session.begin().await?;
+            update(&mut transaction, scene, price).await.map(|()| transaction)
+        };
+        let transaction = within("an update", STEP_MAX, update).await??;
         let _held = if order.is_held() { Some(self.holder.hold(order.hold).await?) } else { None };
         scene.phase(Phase::Committing, &new).await;
         (self.before, self.last) = (self.last, price); // from here on it may be

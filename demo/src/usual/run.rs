@@ -53,7 +53,8 @@ impl Run {
         let first = price(&mut looker, &order).await?;
         let replicas = replicas(&services, &order).await?;
         let (key, links) = (cached::key(&services.stripes, order.id), services.links.clone());
-        let cached = Cached { session: connect(false).await?, links: links.clone(), key: key.clone(), ttl: order.ttl, id: order.id };
+        let cached =
+            Cached { session: connect(false).await?, links: links.clone(), key: key.clone(), ttl: order.ttl, id: order.id };
         let session = connect(order.is_held()).await?;
         let consumer = Consumer::start(services.database.clone(), &services.publication).await;
         let consumer = consumer.map_err(|failure| Problem::new(Subject::Unavailable, format!("{}.", failure.detail())))?;

@@ -78,8 +78,10 @@ impl Scene {
 
     /// Waits until both ways have served this value last.
     pub async fn both_serve(&self, value: &str) {
-        self.wait(|served| [&served.usual, &served.freshline].into_iter().all(|found| found.as_ref().is_some_and(|found| found.value == value)))
-            .await;
+        self.wait(|served| {
+            [&served.usual, &served.freshline].into_iter().all(|found| found.as_ref().is_some_and(|found| found.value == value))
+        })
+        .await;
     }
 
     /// Waits until both ways have served this value from their caches.

@@ -12,7 +12,9 @@ async fn pages_of_this_machine_may_ask_and_no_others() {
     let told: Value = house.client.get(house.url("/")).send().await.expect("an answer").json().await.expect("JSON");
     assert_eq!(told, json!({"sql": true, "usual": true, "holds_commits": true, "why_not": null}));
     for method in [Method::OPTIONS, Method::GET] {
-        for (origin, may) in [("http://127.0.0.1:8080", true), ("http://localhost:1", true), ("https://example.com", false), ("null", false)] {
+        for (origin, may) in
+            [("http://127.0.0.1:8080", true), ("http://localhost:1", true), ("https://example.com", false), ("null", false)]
+        {
             let asked = house.client.request(method.clone(), house.url("/")).header(header::ORIGIN, origin);
             let answer = asked.header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST").send().await.expect("an answer");
             let allowed = answer.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN).map(|value| value.to_str().expect("text"));

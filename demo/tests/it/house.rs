@@ -72,7 +72,9 @@ impl House {
         let link = Link::connect(&client, WAIT_MAX).await.expect("Redis answers");
         until("the replica and the demonstration are registered", async || {
             let processes = registry::processes(&link, &stripes).await.expect("Redis answers");
-            let at = |role, url: &str| processes.iter().any(|one| one.role == role && one.address.as_deref() == url.strip_prefix("http://"));
+            let at = |role, url: &str| {
+                processes.iter().any(|one| one.role == role && one.address.as_deref() == url.strip_prefix("http://"))
+            };
             at(Role::Api, &self.api) && at(Role::Demo, &self.base)
         })
         .await;
@@ -140,10 +142,9 @@ pub async fn problem(answer: Response, status: u16, name: &str) -> Value {
 
 /// How the demonstration is started on a stage.
 pub fn launch(stage: &Stage) -> Launch {
-    stage.launch("freshline-demo", Login::Superuser).variables([
-        ("FRESHLINE_DEMO_ADDRESS", "127.0.0.1:0"),
-        ("FRESHLINE_DEMO_DATABASE", "this-is-a-demonstration-database"),
-    ])
+    stage
+        .launch("freshline-demo", Login::Superuser)
+        .variables([("FRESHLINE_DEMO_ADDRESS", "127.0.0.1:0"), ("FRESHLINE_DEMO_DATABASE", "this-is-a-demonstration-database")])
 }
 
 fn started(launch: Launch) -> Process {

@@ -10,7 +10,10 @@ use crate::house::{House, ID, problem};
 
 /// All that was told, in order.
 async fn told(answer: Response) -> Vec<Value> {
-    assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &"application/x-ndjson".parse().expect("a value")));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (200, &"application/x-ndjson".parse().expect("a value"))
+    );
     let text = answer.text().await.expect("a whole body");
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|wrong| panic!("{wrong}: {line}"))).collect()
 }

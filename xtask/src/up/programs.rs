@@ -83,11 +83,16 @@ impl Programs {
         }
         if up.shows() {
             let address = ports.take("demo", DEMO_PORT)?;
-            let launch = plan.launch("demo", "freshline-demo", Login::Superuser)?.variables([
-                ("FRESHLINE_DEMO_DATABASE", DEMO_CONSENT.to_owned()),
-                ("FRESHLINE_DEMO_ADDRESS", address.to_string()),
-            ]);
-            kept.push(Program { log: place.log("demo"), name: "demo".to_owned(), launch, address: Some(address), admin_address: address });
+            let launch = plan
+                .launch("demo", "freshline-demo", Login::Superuser)?
+                .variables([("FRESHLINE_DEMO_DATABASE", DEMO_CONSENT.to_owned()), ("FRESHLINE_DEMO_ADDRESS", address.to_string())]);
+            kept.push(Program {
+                log: place.log("demo"),
+                name: "demo".to_owned(),
+                launch,
+                address: Some(address),
+                admin_address: address,
+            });
         }
         let newest = (up.rows / 2).clamp(1, WARM_ROWS_MAX); // not all: the first read of an old product shows a miss
         let warm = plan.launch("warmer", "freshline-warmer", Login::Warmer)?.argument("--newest").argument(newest.to_string());

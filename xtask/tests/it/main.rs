@@ -6,3 +6,4 @@ mod load;
 mod prometheus;
 mod readme;
 mod up;
+mod usual_way;

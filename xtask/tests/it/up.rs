@@ -72,6 +72,13 @@ impl Place {
         self.member(name)["pid"].as_u64()
     }
 
+    /// The names of all processes.
+    fn names(&self) -> Vec<String> {
+        let status = self.status();
+        let members = status["processes"].as_array().expect("a list");
+        members.iter().filter_map(|member| member["name"].as_str().map(str::to_owned)).collect()
+    }
+
     /// The pids of everything that runs.
     fn pids(&self) -> Vec<u64> {
         let status = self.status();
@@ -105,9 +112,7 @@ async fn everything_is_up_with_an_address_and_a_url_for_each_login_and_ctrl_c_le
     let place = Place::new(None);
     let mut up = place.up(&["--api", "3"]).await;
     let status = place.status();
-    let names: Vec<&str> =
-        status["processes"].as_array().expect("a list").iter().filter_map(|member| member["name"].as_str()).collect();
-    assert_eq!(names, ["api-1", "api-2", "api-3", "invalidator", "demo", "warmer", "postgres", "redis"]);
+    assert_eq!(place.names(), ["api-1", "api-2", "api-3", "invalidator", "demo", "warmer", "postgres", "redis"]);
     assert_eq!((status["up"].as_bool(), status["ready"].as_bool()), (Some(true), Some(true)), "{status}");
     for login in ["superuser", "api", "invalidator", "warmer"] {
         let url = status["postgres"][login].as_str().expect("a URL");
@@ -254,6 +259,17 @@ async fn an_up_that_was_killed_is_no_obstacle_to_the_next() {
 }
 
 #[tokio::test]
+async fn the_demonstration_is_left_out_where_it_is_not_wanted() {
+    let place = Place::new(None);
+    let nothing = place.run(&["usual-way"]);
+    assert!(!nothing.status.success() && text(&nothing).contains("nothing is up"), "{}", text(&nothing));
+    let _up = place.up(&["--no-demo"]).await;
+    assert!(!place.names().contains(&"demo".to_owned()), "{}", place.status());
+    let none = place.run(&["usual-way"]);
+    assert!(!none.status.success() && text(&none).contains("without --no-demo"), "{}", text(&none));
+}
+
+#[tokio::test]
 async fn a_taken_port_is_passed_over_and_said_so() {
     let place = Place::new(None);
     // Not one that the kernel gives out by itself: the port after it is to stay free.
@@ -284,6 +300,7 @@ async fn servers_that_were_given_are_used_and_left_running() {
     given.sql("alter role freshline_warmer password null").await;
     let mut up = place.up(&["--database-url", &database, "--redis-url", &cache]).await;
     let status = place.status();
+    assert!(!place.names().contains(&"demo".to_owned()), "what holds commits has no business here: {status}");
     assert_eq!((&status["postgres"]["superuser"], &status["redis"]["api"]), (&Value::from(database), &Value::from(cache)));
     let connection = PgConnection::connect(status["postgres"]["api"].as_str().expect("a URL")).await.expect("the role logs in");
     connection.close().await.expect("a clean end");

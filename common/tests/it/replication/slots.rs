@@ -4,7 +4,7 @@ use freshline::{
     change::Event,
     coherence::{NarrowXid, Snapshot},
     fault::{Classified, Kind},
-    replication::{ReplicationError, Session, SlotName, SlotState},
+    replication::{BatchLimits, ReplicationError, Session, SlotName, SlotState},
 };
 use stage::{
     Stage,
@@ -56,6 +56,24 @@ async fn a_slot_of_another_kind_is_refused() {
         assert!(refused.remedy().expect("a remedy").contains("pg_drop_replication_slot"));
     }
     t.sql(&format!("select pg_drop_replication_slot('{name}_kind')")).await;
+}
+
+#[tokio::test]
+async fn a_temporary_slot_streams_and_goes_with_its_session() {
+    let t = Stage::new().await;
+    publish(&t).await;
+    t.sql("create table brief (id int primary key)").await;
+    let mut session = session(&t).await;
+    session.create_temporary_slot().await.expect("a slot");
+    let mut stream = session.start().await.expect("a stream");
+    t.sql("insert into brief values (1)").await;
+    let (mut events, limits) = (Vec::new(), BatchLimits { events_max: 100, bytes_max: 1 << 20 });
+    while !events.iter().any(|event| matches!(event, Event::Row(_))) {
+        stream.next_batch(&mut events, limits).await.expect("changes");
+    }
+    drop(stream); // as in a process that was killed
+    let slots = "select count(*) = 0 from pg_replication_slots where database = current_database()";
+    t.until("the slot is gone", async || t.value::<bool>(slots).await).await;
 }
 
 #[tokio::test]
