@@ -3,6 +3,7 @@
 //! They listen on 127.0.0.1 only. Postgres and Redis ask for a generated password, kept in files of mode 0600: a superuser of Postgres, or a Redis
 //! that can be told where to write, runs commands as its user, and other people may be on this machine. `trust` would hand them that.
 
+mod browser;
 mod caddy;
 mod certificates;
 mod connect;
@@ -26,6 +27,7 @@ mod user;
 
 use anyhow::Result;
 
+pub use browser::{Browser, ensure_browser};
 pub use caddy::Caddy;
 pub use certificates::{Authority, Certificate};
 pub use connect::{Connect, ConnectOptions, Connector, Topology};

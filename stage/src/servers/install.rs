@@ -36,6 +36,8 @@ pub enum Missing {
     OpenSsl,
     /// What librdkafka is built with.
     BuildTools,
+    /// The browser that the page is tried in.
+    Chromium,
 }
 
 impl fmt::Display for Missing {
@@ -57,6 +59,7 @@ impl fmt::Display for Missing {
             Self::Java => format!("Java {} or newer, for Kafka and Debezium,", find::JAVA_MAJOR_MIN),
             Self::Maven => "Maven (mvn), which fetches Kafka and Debezium,".to_owned(),
             Self::OpenSsl => "The command openssl, which makes certificates for tests,".to_owned(),
+            Self::Chromium => "Chromium, which the page is tried in,".to_owned(),
             Self::BuildTools => "A C compiler with make, pkg-config, OpenSSL and zlib, for the Kafka client,".to_owned(),
         };
         let package = self.package();
@@ -118,6 +121,7 @@ impl Missing {
             Self::Nginx => find::program("nginx").is_some(),
             Self::Java => find::java().is_some(),
             Self::Maven => runs("mvn", &["--version"]),
+            Self::Chromium => find::program("chromium").is_some(),
             Self::OpenSsl => runs("openssl", &["version"]),
             Self::BuildTools => {
                 runs("cc", &["--version"]) && runs("make", &["--version"]) && runs("pkg-config", &["--exists", "openssl", "zlib"])
@@ -137,6 +141,7 @@ impl Missing {
             Self::Java => "default-jre-headless",
             Self::Maven => "maven",
             Self::OpenSsl => "openssl",
+            Self::Chromium => "chromium",
             Self::BuildTools => "build-essential libssl-dev pkg-config zlib1g-dev",
         }
     }

@@ -63,10 +63,18 @@ impl Programs {
         let plan = Plan { place, servers, directory };
         let mut ports = Ports::default();
         let mut kept = Vec::new();
-        for number in 1..=up.api {
+        let replicas = (1..=up.api).map(|number| {
             let name = format!("api-{number}");
-            let address = ports.take(&name, up.port + number - 1)?;
-            let launch = plan.launch(&name, "freshline-api", Login::Api)?.variable("FRESHLINE_API_ADDRESS", address.to_string());
+            ports.take(&name, up.port + number - 1).map(|address| (name, address))
+        });
+        let replicas = replicas.collect::<Result<Vec<_>>>()?;
+        // The page that one of them serves reads through the others as well.
+        let origins: Vec<_> = replicas.iter().map(|(_, address)| format!("http://{address},http://localhost:{}", address.port())).collect();
+        for (name, address) in replicas {
+            let launch = plan.launch(&name, "freshline-api", Login::Api)?.variables([
+                ("FRESHLINE_API_ADDRESS", address.to_string()),
+                ("FRESHLINE_API_CORS_ORIGINS", origins.join(",")),
+            ]);
             kept.push(Program { log: place.log(&name), name, launch, address: Some(address), admin_address: address });
         }
         kept.push(plan.worker("invalidator", "FRESHLINE_INVALIDATOR_ADDRESS", ports.take("invalidator", INVALIDATOR_PORT)?)?);
