@@ -11,7 +11,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
-use stage::{Launch, Login, Process, Trust, servers::Authority, until};
+use stage::{Launch, Login, Process, Stage, Trust, servers::Authority, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -73,6 +73,31 @@ async fn it_answers_over_tls_and_cuts_who_does_not_speak_it() {
     assert!(!String::from_utf8_lossy(&answer).contains("HTTP"), "{answer:?}");
     api.process.terminate().expect("it runs");
     assert!(api.process.wait(Duration::from_secs(20)).await.expect("it ends").success(), "{}", api.process.tail());
+}
+
+/// Asks the process at this address whether it is ready, as a container's health check does: its exit code, and what it says.
+async fn readiness(address: &str, settings: &[(&'static str, String)]) -> (Option<i32>, String) {
+    let asking = Launch::new("ready", env!("CARGO_BIN_EXE_freshline-api")).argument("--ready").argument(address);
+    let mut process = Process::start(asking.variables(settings.iter().cloned())).expect("it starts");
+    let status = process.wait(Duration::from_secs(20)).await.expect("it ends");
+    (status.code(), process.lines().join("\n"))
+}
+
+#[tokio::test]
+async fn a_health_check_asks_over_tls_whatever_the_certificate_is_called_and_however_old_it_is() {
+    let (stage, authority) = (Stage::new().await, Authority::new().expect("an authority"));
+    let own = authority.sign("api", "DNS:shop.example", -1).expect("a certificate");
+    let files = [("FRESHLINE_API_CERTIFICATE_FILE", shown(&own.certificate)), ("FRESHLINE_API_KEY_FILE", shown(&own.key))];
+    let api = Api::start(launch(&stage).variables(files.clone())).await;
+    until("it is ready", async || readiness(api.address(), &files).await.0 == Some(0)).await;
+    let (code, said) = readiness(api.address(), &[]).await;
+    assert_eq!(code, Some(1), "without the setting it is asked in plain: {said}");
+    let nowhere = Api::start(alone().variables(files.clone())).await;
+    let (code, said) = readiness(nowhere.address(), &files).await;
+    assert!(code == Some(1) && said.contains("503"), "{said}");
+    let plain = Api::alone().await;
+    let (code, said) = readiness(plain.address(), &files).await;
+    assert!(code == Some(1) && said.contains("does not answer over TLS"), "{said}");
 }
 
 #[tokio::test]
