@@ -144,10 +144,11 @@ pub fn public(services: Arc<Services>, operations: Router, management: Option<(A
         .routes(routes!(health::health))
         .routes(routes!(health::cache))
         .with_state(services);
-    let api = match management {
+    let mut api = match management {
         Some((manager, gate)) => api.merge(manage::router(manager, gate)),
         None => api,
     };
+    openapi::describe_operations(api.get_openapi_mut());
     finished(api, operations)
 }
 

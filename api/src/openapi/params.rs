@@ -76,6 +76,8 @@ params! {
         query("prefix", "What the keys begin with.", text().max_length(Some(NAME_LEN_MAX))),
         query("cursor", "`next` of the page before.", text().pattern(Some("^([1-9][0-9]{0,17})?[0-9]$"))),
     ];
+    /// What may be asked about readiness.
+    ReadinessParams => [query("verbose", "Tells each condition, since when, and what mends it; with any value.", text())];
     /// What a measurement takes.
     PerformanceParams => [
         query("n", "How many reads of each kind.", whole(1, 1000).default(Some(100.into()))),
