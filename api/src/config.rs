@@ -240,6 +240,10 @@ impl Configuration for Config {
     fn life(&self) -> &Life {
         &self.shared.life
     }
+
+    fn is_https(vars: &dyn Vars) -> bool {
+        Reader::new(vars).optional(&CERTIFICATE_FILE).flatten().is_some()
+    }
 }
 
 impl Http {

@@ -2,8 +2,10 @@
 //!
 //! - `params.rs` what may be asked for, `replies.rs` what a read answers with, `problems.rs` what any call may be refused with;
 //! - `schemas.rs` what a product is, from the same bounds that a request is checked with;
+//! - `operations.rs` the pages for operators, which are no calls of this crate;
 //! - `pages.rs` serves the document, and the two programs that show it.
 
+mod operations;
 mod pages;
 mod params;
 mod problems;
@@ -17,6 +19,7 @@ use utoipa::openapi::{
 };
 
 pub use self::{
+    operations::describe as describe_operations,
     pages::router,
     params::{
         BatchParams, Condition, KeyName, KeysParams, ListParams, ListenParams, PerformanceParams, ProductId, ReadParams, TagName,

@@ -166,10 +166,11 @@ pub fn router(services: Arc<Services>, operations: Router, management: Option<Ma
         .routes(routes!(health::health))
         .routes(routes!(health::cache))
         .with_state(services);
-    let (api, page) = match management {
+    let (mut api, page) = match management {
         Some(Management { manager, events, gate }) => (api.merge(manage::router(manager, events, gate)), web::router()),
         None => (api, Router::new()),
     };
+    openapi::describe_operations(api.get_openapi_mut());
     let (router, mut document) = api.split_for_parts();
     openapi::complete(&mut document);
     let router = router.merge(page).merge(openapi::router(&document)).merge(operations);

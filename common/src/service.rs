@@ -1,11 +1,8 @@
 //! The life of a process that serves until it is asked to end: it is told its settings, starts, runs, and drains.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpStream},
-    process::ExitCode,
-    time::Duration,
-};
+mod ready;
+
+use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -20,9 +17,6 @@ use crate::{
 /// The exit code of a process that was told something it cannot use, and did nothing.
 pub const UNUSABLE: u8 = 2;
 
-/// How long another process may take to say that it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(2);
-
 /// What a service is told from outside.
 pub trait Configuration: Sized {
     /// Every setting, in the order of the documentation.
@@ -36,6 +30,11 @@ pub trait Configuration: Sized {
 
     /// What every process needs.
     fn life(&self) -> &Life;
+
+    /// Whether a process that is told this answers `/readyz` over HTTPS, for those who ask it.
+    fn is_https(_: &dyn Vars) -> bool {
+        false
+    }
 }
 
 /// Why a process could not begin, or did not end as it should.
@@ -81,7 +80,8 @@ impl Classified for ServiceFailed {
 /// Runs a service from `main` until it is asked to end, and answers for the shell. `name` is that of its program.
 ///
 /// `start` puts it together and starts its tasks, which end when the token is cancelled. `--settings` lists the settings instead, as a
-/// table, or as lines of an `.env` file with `env` behind it; any of them but a secret may be an option. `--ready` asks another one.
+/// table, or as lines of an `.env` file with `env` behind it; any of them but a secret may be an option. `--ready` asks another one, which
+/// was told the same settings.
 pub fn run<C, E>(name: &'static str, start: impl AsyncFnOnce(C, CancellationToken) -> Result<Tasks, E>) -> ExitCode
 where
     C: Configuration,
@@ -93,11 +93,12 @@ where
             print!("{}", listing(&settings, arguments.nth(1).as_deref()));
             return ExitCode::SUCCESS;
         }
-        Some("--ready") => return ready(arguments.nth(1).as_deref()),
+        Some("--ready") => return ready::<C>(arguments.skip(1), &settings),
         Some("--help") => {
             println!(
                 "Runs {name} until SIGTERM. Settings are variables, or options, which go before them; --settings [env] lists them. \
-                 --ready ADDRESS asks one that runs whether it is ready, for health checks of containers."
+                 --ready ADDRESS asks one that runs whether it is ready, for health checks of containers; options that the other was \
+                 given go behind it."
             );
             return ExitCode::SUCCESS;
         }
@@ -120,31 +121,25 @@ where
 }
 
 /// Whether the process at this address is ready: for a container that has no shell to ask with.
-fn ready(address: Option<&str>) -> ExitCode {
-    let Some(address) = address.and_then(|address| address.parse().ok()) else {
+fn ready<C: Configuration>(mut arguments: impl Iterator<Item = String>, settings: &[Description]) -> ExitCode {
+    let Some(address) = arguments.next().and_then(|address| address.parse().ok()) else {
         return refused("--ready wants the address and port of a process, such as 127.0.0.1:8080");
     };
-    match readiness_at(address) {
+    let is_https = match Options::parse(arguments, settings) {
+        Ok(options) => C::is_https(&options),
+        Err(fault) => return refused(&fault.to_string()),
+    };
+    match ready::asked(address, is_https) {
         Ok(status) if status.contains(" 200 ") => ExitCode::SUCCESS,
         Ok(status) => {
             println!("{status}");
             ExitCode::FAILURE
         }
         Err(error) => {
-            println!("{address} does not answer: {error}");
+            println!("{address} does not answer{}: {error}", if is_https { " over TLS" } else { "" });
             ExitCode::FAILURE
         }
     }
-}
-
-/// The first line of the answer of `/readyz`.
-fn readiness_at(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, READY_WITHIN)?;
-    stream.set_read_timeout(Some(READY_WITHIN))?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut status = String::new();
-    BufReader::new(stream).read_line(&mut status)?;
-    Ok(status.trim_end().to_owned())
 }
 
 fn refused(why: &str) -> ExitCode {

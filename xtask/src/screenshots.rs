@@ -28,7 +28,18 @@ impl Screenshots {
         fs::create_dir_all(&pictures).with_context(|| format!("making {}", pictures.display()))?;
         let steps: [&[&str]; 2] = [
             &["build", "--workspace", "--locked", "--quiet"],
-            &["test", "--package", "freshline-api", "--test", "browser", "--locked", "--quiet", "--", "--nocapture", "shows_what_is_true"],
+            &[
+                "test",
+                "--package",
+                "freshline-api",
+                "--test",
+                "browser",
+                "--locked",
+                "--quiet",
+                "--",
+                "--nocapture",
+                "shows_what_is_true",
+            ],
         ];
         for step in steps {
             if !cargo().args(step).env(VARIABLE, &pictures).status().context("running cargo")?.success() {

@@ -1,6 +1,8 @@
 //! `seed`: products for the catalogue.
 
+use std::fs;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::builder::RangedU64ValueParser;
 use freshline::catalog;
 use indicatif::{ProgressBar, ProgressStyle};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::{Connection, PgConnection};
 
 use crate::checkout::Where;
@@ -31,6 +34,9 @@ pub struct Seed {
     /// The database to fill, migrated already. [default: that of the running `up`]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// A file that holds the password which that URL lacks, but for an end of line
+    #[arg(long, value_name = "FILE", requires = "database_url")]
+    password_file: Option<PathBuf>,
     /// Apply the migrations that are missing there first, as its owner who may create roles
     #[arg(long, requires = "database_url")]
     migrate: bool,
@@ -41,15 +47,30 @@ pub struct Seed {
 impl Seed {
     /// Seeds and says how many there are.
     pub async fn run(self) -> Result<ExitCode> {
-        let url = match self.database_url {
-            Some(url) => url,
-            None => running(&self.place)?,
+        let url = match (self.database_url, self.password_file) {
+            (Some(url), Some(file)) => with_password(&url, &file)?,
+            (Some(url), None) => url,
+            (None, _) => running(&self.place)?,
         };
         if self.migrate {
             migrate(&url).await?;
         }
         println!("{}", fill(&url, self.rows, |line| println!("{line}")).await?);
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The URL of somebody without a password, with the one in this file.
+fn with_password(url: &str, file: &Path) -> Result<String> {
+    let text = fs::read_to_string(file).with_context(|| format!("reading --password-file {}", file.display()))?;
+    let (scheme, rest) = url.split_once("://").context("--database-url is no URL: write postgres://user@host:port/database")?;
+    match rest.split_once('@') {
+        Some((user, place)) if !user.contains([':', '/']) => {
+            let password = utf8_percent_encode(text.trim_end_matches(['\r', '\n']), NON_ALPHANUMERIC);
+            Ok(format!("{scheme}://{user}:{password}@{place}"))
+        }
+        Some(_) => bail!("--database-url has a password already: leave one out"),
+        None => bail!("--database-url names nobody whose password it could be: write postgres://user@host:port/database"),
     }
 }
 
@@ -115,5 +136,22 @@ fn running(place: &Where) -> Result<String> {
     match State::read(&place.place()?)?.and_then(|state| state.postgres) {
         Some(urls) => Ok(urls.superuser),
         None => bail!("nothing is up: run `cargo xtask up` first, or name a database by --database-url"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_of_a_file_goes_into_the_url_whatever_it_is() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), "a/b@c:d\n").expect("written");
+        let with = |url| with_password(url, file.path()).map_err(|error| error.to_string());
+        assert_eq!(with("postgres://me@host:1/db"), Ok("postgres://me:a%2Fb%40c%3Ad@host:1/db".to_owned()));
+        assert!(with("postgres://me:x@host/db").expect_err("two").contains("has a password already"));
+        assert!(with("postgres://host/db").expect_err("nobody").contains("names nobody"));
+        let told = with_password("postgres://me@host/db", Path::new("/nowhere")).expect_err("no file").to_string();
+        assert_eq!(told, "reading --password-file /nowhere");
     }
 }

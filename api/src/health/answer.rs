@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use freshline::{
+    breaker::{Breaker, BreakerState},
     cache::FallbackSize,
     coherence::{Info, Link, LinkError, Standing},
     registry::{Role, processes},
@@ -93,6 +94,26 @@ pub struct RedisHealth {
 pub struct PostgresHealth {
     /// As it was when it last answered a request or was last looked at, a second ago at most unless it hangs.
     status: Answers,
+    breakers: Breakers,
+}
+
+/// What this process does with the next call to Postgres, of each kind.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Breakers {
+    reads: Calls,
+    writes: Calls,
+}
+
+/// What a breaker does with calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Calls {
+    /// Closed: they are made.
+    Closed,
+    /// Open: none is made for a while, for those before got no answer.
+    Open,
+    /// Half-open: one is made to try, and the others wait for what becomes of it.
+    HalfOpen,
 }
 
 /// Health of those who apply changes.
@@ -154,8 +175,8 @@ pub async fn health(State(services): State<Arc<Services>>, _: NoQuery) -> Result
     };
     let status = overall(redis.status, postgres, invalidator.status);
     let code = if status == Overall::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let health =
-        Health { status, redis, postgres: PostgresHealth { status: postgres }, invalidator, fallback: services.fallback() };
+    let postgres = PostgresHealth { status: postgres, breakers: services.breakers() };
+    let health = Health { status, redis, postgres, invalidator, fallback: services.fallback() };
     Ok((code, fresh(&health)).into_response())
 }
 
@@ -221,9 +242,24 @@ impl Services {
         Ok((Standing::read(&link, &self.stripes).await?.is_open(), backend, latency_ms))
     }
 
+    fn breakers(&self) -> Breakers {
+        Breakers { reads: self.reads.breaker().into(), writes: self.writes.breaker().into() }
+    }
+
     fn fallback(&self) -> Fallback {
         let FallbackSize { values, bytes, bytes_max } = self.cache.fallback_size();
         Fallback { entries: values, bytes, bytes_max }
+    }
+}
+
+impl From<Option<&Breaker>> for Calls {
+    /// Without a breaker all calls are made.
+    fn from(breaker: Option<&Breaker>) -> Self {
+        match breaker.map(Breaker::state) {
+            None | Some(BreakerState::Closed) => Self::Closed,
+            Some(BreakerState::Open) => Self::Open,
+            Some(BreakerState::HalfOpen) => Self::HalfOpen,
+        }
     }
 }
 

@@ -88,6 +88,8 @@ params! {
         query("processes", "Whether to tell each second which processes run.", of_type(Type::Boolean).default(Some(false.into()))),
         header("Last-Event-ID", "The id of the last event that was heard: what came after it is told first.", text().pattern(Some("^[0-9]+-[0-9]+$"))),
     ];
+    /// What may be asked about readiness.
+    ReadinessParams => [query("verbose", "Tells each condition, since when, and what mends it; with any value.", text())];
     /// What a measurement takes.
     PerformanceParams => [
         query("n", "How many reads of each kind.", whole(1, 1000).default(Some(100.into()))),

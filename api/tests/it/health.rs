@@ -32,6 +32,7 @@ async fn all_is_well_while_a_cache_is_open_and_its_reads_are_counted() {
     let told = answer.json();
     assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, "no-store"));
     assert_eq!(states(&told), ["up", "up", "up", "ok"]);
+    assert_eq!(told["postgres"]["breakers"], json!({"reads": "closed", "writes": "closed"}));
     assert!(told["redis"]["latency_ms"].as_f64().is_some_and(|took| took > 0.0), "{told}");
     assert_eq!((&told["invalidator"]["source"], &told["invalidator"]["processes"]), (&json!("postgres"), &json!(1)));
     let cache = town.one.get("/health/cache").await.json();
@@ -90,4 +91,30 @@ async fn without_a_server_it_is_degraded_and_without_both_it_is_down() {
     assert_eq!((told.status, states(&told.json())[3]), (StatusCode::OK, "degraded"));
     postgres.set(Fault::None);
     health(&api, "both are back", |health| states(health)[..2] == ["up", "up"]).await;
+}
+
+#[tokio::test]
+async fn a_breaker_that_has_opened_is_told_and_so_is_that_it_has_closed_again() {
+    let stage = Stage::new().await;
+    let postgres = stage.postgres_proxy().await;
+    let api = launch(&stage)
+        .variable("FRESHLINE_DATABASE_URL", postgres.before(&stage.database_url(Login::Api)))
+        .variable("FRESHLINE_API_SESSION_WAIT_MS", "500");
+    let api = Api::start(api).await;
+    let breakers = |health: &Value| health["postgres"]["breakers"].clone();
+    health(&api, "Postgres answers", |health| health["postgres"]["status"] == "up").await;
+    postgres.set(Fault::Refuse);
+    postgres.cut();
+    let told = until("the breaker of reads is open", async || {
+        api.get("/products/0190b5a0-0000-7000-8000-000000000000").await;
+        let told = breakers(&api.get("/health").await.json());
+        (told["reads"] == "open").then_some(told)
+    });
+    assert_eq!(told.await["writes"], "closed", "nobody has written");
+    postgres.set(Fault::None);
+    until("it has closed again", async || {
+        api.get("/products/0190b5a0-0000-7000-8000-000000000000").await;
+        breakers(&api.get("/health").await.json())["reads"] == "closed"
+    })
+    .await;
 }

@@ -13,5 +13,6 @@ mod manage;
 mod products;
 mod protocol;
 mod secrets;
+mod slow;
 mod support;
 mod tls;

@@ -191,3 +191,28 @@ async fn odd_requests_are_answered_as_well() {
     }
     assert_eq!(api.get("/livez").await.status, StatusCode::OK, "none of them took the process along");
 }
+
+/// The limit that `docs/http.md` tells of. Where hyper comes to say more, that page has to go.
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_answered_with_its_status_alone_and_the_connection_closed() {
+    let api = Api::alone().await;
+    let fields: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    for (request, status) in [
+        ("not http at all\r\n\r\n".to_owned(), "400 Bad Request"),
+        (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(65_600)), "414 URI Too Long"),
+        (format!("GET /livez HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(70_000)), "431 Request Header Fields Too Large"),
+        (format!("GET /livez HTTP/1.1\r\nhost: x\r\n{fields}\r\n"), "431 Request Header Fields Too Large"),
+    ] {
+        let mut raw = TcpStream::connect(api.address()).await.expect("a connection");
+        // It may have heard enough before all is sent.
+        let sent = raw.write_all(request.as_bytes()).await;
+        let mut answer = String::new();
+        if raw.read_to_string(&mut answer).await.is_err() {
+            assert!(sent.is_err() || !answer.is_empty(), "{status}");
+        }
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{status}: {answer:?}"));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")) && body.is_empty(), "{status}: {answer}");
+        assert!(head.contains("connection: close") && !head.contains("x-request-id"), "{answer}");
+    }
+    assert_eq!(api.get("/livez").await.status, StatusCode::OK);
+}

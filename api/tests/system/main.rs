@@ -4,6 +4,7 @@ mod degraded;
 mod drain;
 mod faults;
 mod gap;
+mod killed;
 mod races;
 mod rights;
 mod stampede;

@@ -5,7 +5,11 @@ use std::time::Duration;
 use freshline::coherence::{Control, Stripes};
 use reqwest::StatusCode;
 use serde_json::Value;
-use stage::{Feed, Login, Process, RuleCutter, Source, Stage, until};
+use stage::{
+    Feed, Login, Process, RuleCutter, Source, Stage,
+    servers::{PostgresOptions, RedisOptions},
+    until,
+};
 use tokio::sync::Mutex;
 
 use crate::support::{Answer, Api, launch};
@@ -50,6 +54,11 @@ impl Town {
     /// On a Postgres of its own, the replicas with these settings.
     pub async fn own_with(settings: &[(&str, &str)]) -> Self {
         Self::on(Stage::own().await, Source::Postgres, &[], settings).await
+    }
+
+    /// The same, with a Redis that is like this.
+    pub async fn own_with_redis(redis: RedisOptions, settings: &[(&str, &str)]) -> Self {
+        Self::on(Stage::own_with(PostgresOptions::default(), redis).await, Source::Postgres, &[], settings).await
     }
 
     async fn on(stage: Stage, source: Source, rules: &[&str], settings: &[(&str, &str)]) -> Self {

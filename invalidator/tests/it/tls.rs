@@ -1,6 +1,9 @@
 //! Over TLS: what is verified, and what is said where a server cannot be trusted.
 
-use stage::{Login, Process, Stage, Trust, WAIT_MAX};
+use stage::{
+    Launch, Login, Process, Stage, Trust, WAIT_MAX,
+    servers::{Home, Nats, NatsOptions},
+};
 
 use crate::house::{House, launch};
 
@@ -97,4 +100,45 @@ async fn a_redis_that_cannot_be_trusted_is_told_with_the_setting_and_the_remedy_
     late.line("connected to Redis").await;
     let password = stage.redis().password(Login::Invalidator);
     assert!(!late.lines().iter().any(|line| line.contains(password)), "{}", late.tail());
+}
+
+/// How a relay is started that reads from Postgres with these parameters of its URL.
+fn relay(stage: &Stage, nats: &Nats, parameters: &str) -> Launch {
+    stage.launch("freshline-relay", Login::Invalidator).variables([
+        ("FRESHLINE_DATABASE_URL", stage.database_url(Login::Invalidator) + parameters),
+        ("FRESHLINE_NATS_URL", nats.server()),
+        ("FRESHLINE_RELAY_SLOT", format!("{}_relay", stage.name())),
+        ("FRESHLINE_RELAY_ADDRESS", "127.0.0.1:0".to_owned()),
+    ])
+}
+
+#[tokio::test]
+async fn a_relay_to_nats_reads_over_tls_and_ends_with_the_setting_where_postgres_cannot_be_trusted() {
+    let (stage, trust) = Trust::stage().await;
+    let nats = Nats::start(Home::scratch().expect("a directory"), NatsOptions::default()).await.expect("NATS starts");
+    let ends = async |parameters: &str| {
+        let mut process = Process::start(relay(&stage, &nats, parameters)).expect("it starts");
+        let status = process.wait(WAIT_MAX).await.expect("it ends");
+        assert!(!status.success(), "it ended well: {}", process.tail());
+        process.lines().join("\n")
+    };
+    let mut trusting = Process::start(relay(&stage, &nats, &trust.parameters())).expect("it starts");
+    trusting.line("publishing what Postgres changes").await;
+    let senders = "select count(*) from pg_stat_ssl join pg_stat_replication using (pid)
+                   where ssl and version like 'TLS%' and client_dn = '/CN=own'";
+    assert_eq!(stage.value::<i64>(senders).await, 1, "the stream of changes");
+    let plain =
+        "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'freshline_invalidator' and not ssl";
+    assert_eq!(stage.value::<i64>(plain).await, 0);
+    drop(trusting);
+
+    let log = ends("?sslmode=verify-full").await;
+    assert_told(&log, &["UnknownIssuer", "sslrootcert in FRESHLINE_DATABASE_URL"]);
+    trust.postgres_shows(&stage, &trust.expired()).await.expect("shown");
+    let log = ends(&trust.parameters()).await;
+    assert_told(&log, &["peer certificate: Expired", "renew the certificate of the server that FRESHLINE_DATABASE_URL names"]);
+    trust.postgres_shows(&stage, &trust.of_another()).await.expect("shown");
+    let log = ends(&trust.parameters()).await;
+    assert_told(&log, &["not valid for name", "name the server in FRESHLINE_DATABASE_URL as its certificate does"]);
+    assert!(!log.contains(stage.postgres().password(Login::Invalidator)), "{log}");
 }

@@ -180,7 +180,26 @@ impl Postgres {
         Ok(())
     }
 
-    /// Starts it again after [`Self::stop`], on the same port.
+    /// Kills the postmaster with -9, and waits until its children are gone: each ends by itself as soon as it notices, without a word to
+    /// its client. Answers with how many there were. Until the last of them is gone no server can be started on this data.
+    ///
+    /// # Errors
+    /// If it is stopped, or a child does not end.
+    pub async fn kill(&self) -> Result<usize> {
+        let mut running = self.running.lock().await.take().context("Postgres is stopped")?;
+        // While it stands still, it starts none that would not be among these.
+        running.signal(Signal::SIGSTOP)?;
+        let children = paused::children(running.pid())?;
+        running.kill().await?;
+        let gone = within(STOP_MAX, async || match children.iter().find(|child| paused::is_alive(**child)) {
+            None => Ok(()),
+            Some(child) => Err(format!("process {child} is there")),
+        });
+        gone.await.map_err(|last| anyhow::anyhow!("a process of Postgres outlived it: {last}"))?;
+        Ok(children.len())
+    }
+
+    /// Starts it again after [`Self::stop`] or [`Self::kill`], on the same port.
     pub async fn start_again(&self) -> Result<()> {
         self.launch().await
     }

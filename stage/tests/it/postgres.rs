@@ -134,3 +134,28 @@ async fn a_port_that_is_taken_is_given_up_for_another() {
     assert_ne!(second.port(), first.port());
     assert!(second.url(Login::Superuser, "postgres").contains(&second.port().to_string()));
 }
+
+#[tokio::test]
+async fn one_that_is_killed_takes_its_sessions_along_and_starts_again_with_what_was_committed() {
+    let postgres = start().await;
+    postgres.run("create table kept (id int)").await.expect("a table");
+    let mut idle = postgres.connect("postgres").await.expect("a connection");
+    let mut busy = postgres.connect("postgres").await.expect("a connection");
+    let begun = "select count(*) from pg_stat_activity where query = 'select pg_sleep(600)'";
+    let killing = async {
+        until("a session is at work", async || {
+            sqlx::query_scalar::<_, i64>(begun).fetch_one(&mut idle).await.map(|count| count == 1)
+        })
+        .await;
+        postgres.run("insert into kept values (1)").await.expect("committed");
+        postgres.kill().await.expect("killed, with all its children")
+    };
+    let (worked, children) = tokio::join!(sqlx::query("select pg_sleep(600)").execute(&mut busy), killing);
+    worked.expect_err("its session is gone");
+    assert!(children > 2 && postgres.pid().await.is_none(), "{children} processes");
+    sqlx::query("select 1").execute(&mut idle).await.expect_err("so is this one");
+    postgres.start_again().await.expect("it recovers");
+    let mut connection = postgres.connect("postgres").await.expect("a connection");
+    let kept: i64 = sqlx::query_scalar("select count(*) from kept").fetch_one(&mut connection).await.expect("an answer");
+    assert_eq!(kept, 1);
+}

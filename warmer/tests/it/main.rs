@@ -4,5 +4,6 @@ mod away;
 mod endings;
 mod ids;
 mod rig;
+mod tls;
 mod usage;
 mod warm;

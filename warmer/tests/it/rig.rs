@@ -38,7 +38,11 @@ impl Rig {
 
     /// With a cache of so many stripes that nobody has opened.
     pub async fn closed_with(stripes: u16) -> Self {
-        let stage = Stage::new().await;
+        Self::on(Stage::new().await, stripes)
+    }
+
+    /// On this stage, with a cache of so many stripes that nobody has opened.
+    pub fn on(stage: Stage, stripes: u16) -> Self {
         let stripes = Stripes::new(stage.name(), stripes).expect("a layout");
         Self { stage, stripes }
     }

@@ -9,20 +9,34 @@ use serde_json::{Map, Value};
 use stage::servers::{Caddy, Home, check_with_hadolint, compose_config};
 use stage::{Login, Process, Stage};
 
-fn directory() -> PathBuf {
+pub fn directory() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../compose"))
 }
 
 /// The services as Compose understands them.
-fn services(files: &[&str]) -> Map<String, Value> {
+pub fn services(files: &[&str]) -> Map<String, Value> {
     let config = compose_config(&directory(), files).unwrap_or_else(|error| panic!("{error:#}"));
     let config: Value = serde_json::from_str(&config).expect("JSON");
     config["services"].as_object().expect("services").clone()
 }
 
-/// Every variable that one of our processes reads.
-fn settings() -> String {
-    fs::read_to_string(directory().join("../docs/settings.md")).expect("the page of settings")
+/// The part of the page of settings that is about the process of an image of ours.
+fn settings_of(image: &str) -> String {
+    let page = fs::read_to_string(directory().join("../docs/settings.md")).expect("the page of settings");
+    let process = if image == "freshline-control" { "freshline" } else { image };
+    let part = page.split("\n## ").find(|part| part.lines().next() == Some(process));
+    part.unwrap_or_else(|| panic!("{image} is not on the page of settings")).to_owned()
+}
+
+/// Whether an image is ours, and takes settings.
+fn is_ours(service: &Value) -> bool {
+    service["image"].as_str().is_some_and(|image| image.starts_with("freshline-") && image != "freshline-setup")
+}
+
+/// The secrets that a service is given.
+fn secrets_of(service: &Value) -> BTreeSet<String> {
+    let secrets = service["secrets"].as_array().into_iter().flatten();
+    secrets.map(|secret| secret["source"].as_str().expect("a name").to_owned()).collect()
 }
 
 #[test]
@@ -72,16 +86,77 @@ fn compose_names_only_files_and_stages_that_are_there() {
 }
 
 #[test]
-fn compose_sets_only_variables_that_a_process_reads() {
-    let settings = settings();
-    for (name, service) in services(&["compose.yaml"]) {
-        let image = service["image"].as_str().unwrap_or_default();
-        let ours = image.starts_with("freshline-") && image != "freshline-setup";
+fn compose_sets_only_variables_that_the_process_reads() {
+    for (name, service) in services(&["compose.yaml"]).iter().filter(|(_, service)| is_ours(service)) {
+        let settings = settings_of(service["image"].as_str().expect("an image"));
         for variable in service["environment"].as_object().into_iter().flatten().map(|(variable, _)| variable) {
-            let is_known = settings.contains(&format!("`{variable}`"));
-            assert!(!ours || is_known, "{name} sets {variable}, which no process reads");
+            assert!(settings.contains(&format!("`{variable}`")), "{name} sets {variable}, which it does not read");
         }
     }
+}
+
+#[test]
+fn compose_has_its_secrets_in_files_and_nowhere_else() {
+    let files: Vec<PathBuf> =
+        fs::read_dir(directory().join("secrets")).expect("files").flatten().map(|entry| entry.path()).collect();
+    let secrets: Vec<String> = files.iter().map(|file| fs::read_to_string(file).expect("text")).collect();
+    assert_eq!(secrets.iter().collect::<BTreeSet<_>>().len(), secrets.len(), "two are the same");
+    for (file, secret) in files.iter().zip(&secrets) {
+        // Not all who read them take an end of line for none: Kafka Connect's provider does not.
+        assert!(secret.len() >= 8 && secret.chars().all(|c| c.is_ascii_graphic()), "{}", file.display());
+    }
+    let mut given = BTreeSet::new();
+    for files in [&["compose.yaml"][..], &["compose.yaml", "valkey.yaml"]] {
+        for (name, service) in services(files) {
+            let text = service.to_string();
+            assert!(secrets.iter().all(|secret| !text.contains(secret)), "{name} has a secret in its settings: {text}");
+            let own = secrets_of(&service);
+            let named = text
+                .split("/run/secrets/")
+                .skip(1)
+                .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>());
+            let named: BTreeSet<String> = named.collect();
+            assert!(named.is_subset(&own), "{name} names {named:?}, and is given {own:?}");
+            assert!(!is_ours(&service) || named == own, "{name} is given {own:?}, and names {named:?}");
+            given.extend(own);
+        }
+    }
+    let there: BTreeSet<String> =
+        files.iter().map(|file| file.file_name().expect("a name").to_string_lossy().into_owned()).collect();
+    assert_eq!(given, there, "secrets that nobody is given, or that are not there");
+}
+
+#[test]
+fn compose_gives_each_process_its_own_user_and_no_other() {
+    let user_of = |service: &Value, variable: &str| -> Option<String> {
+        let url = service["environment"][variable].as_str()?;
+        let (user, _) = url.split_once("://")?.1.split_once('@').unwrap_or_else(|| panic!("{variable}={url} names no user"));
+        assert!(!user.contains(':'), "{variable} has a password");
+        Some(user.to_owned())
+    };
+    let acl = fs::read_to_string(directory().join("../docs/redis-users.acl")).expect("the users");
+    for (name, service) in services(&["compose.yaml"]).iter().filter(|(_, service)| is_ours(service)) {
+        let process = service["image"].as_str().and_then(|image| image.strip_prefix("freshline-")).expect("an image");
+        let role = if process == "control" { "operator" } else { process };
+        if let Some(user) = user_of(service, "FRESHLINE_REDIS_URL") {
+            assert_eq!(user, format!("freshline_{role}"), "{name}");
+            assert!(acl.contains(&format!("user {user} on >CHANGE_ME ")), "{user} has no rights");
+            assert_eq!(service["environment"]["FRESHLINE_REDIS_PASSWORD_FILE"], format!("/run/secrets/redis_{role}"));
+        }
+        let user = user_of(service, "FRESHLINE_DATABASE_URL").expect("each has Postgres");
+        let password = user.replace("freshline_", "postgres_");
+        assert_eq!(service["environment"]["FRESHLINE_DATABASE_PASSWORD_FILE"], format!("/run/secrets/{password}"), "{name}");
+    }
+}
+
+#[test]
+fn what_the_sources_include_is_there_when_the_image_is_built() {
+    let allowed = fs::read_to_string(directory().join("Dockerfile.dockerignore")).expect("what is left out");
+    let allowed: Vec<&str> = allowed.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let users = "docs/redis-users.acl";
+    let source = fs::read_to_string(directory().join("../stage/src/servers/redis.rs")).expect("a source");
+    assert!(source.contains(&format!("include_str!(\"../../../{users}\")")), "nothing is asked of {users} any more");
+    assert!(allowed.contains(&users), "{users} is in stage, which is in the image `setup`");
 }
 
 #[test]

@@ -150,7 +150,7 @@ mod tests {
             host: "postgres".into(),
             port: 5432,
             user: "freshline_invalidator".into(),
-            password: "${env:FRESHLINE_PASSWORD}".into(),
+            password: "${dir:/run/secrets:postgres_invalidator}".into(),
             database: "freshline".into(),
             topology: Topology::OneTopic { partitions: 1 },
             more: Vec::new(),

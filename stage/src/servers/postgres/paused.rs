@@ -45,7 +45,7 @@ impl Drop for Paused {
 }
 
 /// The processes that this one has started.
-fn children(parent: u32) -> Result<Vec<Pid>> {
+pub(super) fn children(parent: u32) -> Result<Vec<Pid>> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc").context("listing processes")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -57,4 +57,10 @@ fn children(parent: u32) -> Result<Vec<Pid>> {
         }
     }
     Ok(children)
+}
+
+/// Whether a process does anything yet: one that has ended may be listed until somebody asks how.
+pub(super) fn is_alive(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| !matches!(state, "Z" | "X"))
 }
