@@ -246,7 +246,7 @@ async fn management_at_a_port_of_its_own_is_nowhere_else() {
         api.get(elsewhere).await.problem(404, "no-such-route");
     }
     // The page there is whole: it reads and writes products as well.
-    for beside in ["/", "/products", "/readyz"] {
+    for beside in ["/", "/products", "/livez"] {
         assert_eq!(at_port(beside).await.status, StatusCode::OK, "{beside}");
     }
     let paths = |document: Value| document["paths"].as_object().expect("paths").keys().cloned().collect::<Vec<_>>();
