@@ -24,9 +24,34 @@ export function TimelinePanel({ feed }) {
           ? 'Change the product, here or with psql: what happens then is shown here as it happens.'
           : 'Once the live feed is connected, changes of the product are followed here.'
       }<//>`}
+      ${!last && html`<${Awaited} />`}
       ${last && html`<${Moments} change=${last} />`}
       ${earlier.length > 0 && html`<${Earlier} all=${earlier} />`}
     <//>
+  `;
+}
+
+/** What will be shown, for those who see the page for the first time. */
+const AWAITED = [
+  ['commit', 'COMMIT is in the log', 'Postgres', 'A new reader may not see it yet: that is the gap which DEL and SET fall into.'],
+  ['received', 'The change is received', 'the invalidator', 'From Postgres’s own change stream; whoever wrote need not know of any cache.'],
+  ['applied', 'The entry is replaced in Redis', 'the invalidator', 'And no older value can come back.'],
+  ['visible', 'It is seen to be visible', 'the invalidator', 'Where it was in the gap: until then a fence keeps older readings out.'],
+  ['read', 'The next read', 'a replica', 'Has the change, and says why it could be served.'],
+];
+
+function Awaited() {
+  return html`
+    <ol class="moments awaited">
+      ${AWAITED.map(
+        ([id, what, process, detail]) => html`
+          <li class=${`moment moment-${id}`}>
+            <span class="offset faint" aria-hidden="true">…</span>
+            <span class="moment-what"><b>${what}</b> <span class="who">${process}</span></span>
+            <span class="moment-detail">${detail}</span>
+          </li>`,
+      )}
+    </ol>
   `;
 }
 

@@ -1,9 +1,9 @@
 //! The page at `/` as people see it: a real browser, the whole system behind it, and what is shown compared with SQL and with Redis.
 
+mod orders;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with the other binaries, which use the rest")]
 mod support;
-mod orders;
 mod system;
 
 use std::{path::Path, time::Duration};

@@ -12,15 +12,29 @@ use crate::system::System;
 #[serde(tag = "order", rename_all = "kebab-case")]
 enum Order {
     /// The rows of a query, as objects.
-    Rows { sql: String },
+    Rows {
+        sql: String,
+    },
     /// Statements of somebody who knows no Freshline.
-    Sql { sql: String },
+    Sql {
+        sql: String,
+    },
     /// What lies in Redis under a key of the cache.
-    Entry { key: String },
-    Kill { what: Program },
-    Start { what: Program },
-    Stop { what: Server },
-    StartAgain { what: Server },
+    Entry {
+        key: String,
+    },
+    Kill {
+        what: Program,
+    },
+    Start {
+        what: Program,
+    },
+    Stop {
+        what: Server,
+    },
+    StartAgain {
+        what: Server,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -200,7 +200,8 @@ async fn the_processes_are_told_each_second_on_a_connection_that_outlives_every_
         assert!(told["at_us"].as_i64() > Some(0) && own["figures"]["over_ms"].is_u64(), "{told}");
         let invalidator = processes.iter().find(|process| process["role"] == "invalidator").expect("it runs");
         let (own, other) = (&own["figures"], &invalidator["figures"]);
-        let is_counted = (&own["requests"]["total"], &own["reads"]["hits"], &own["is_ready"]) == (&json!(3), &json!(3), &json!(true));
+        let is_counted =
+            (&own["requests"]["total"], &own["reads"]["hits"], &own["is_ready"]) == (&json!(3), &json!(3), &json!(true));
         if times >= 4 && is_counted && other["changes"]["total"].as_u64() > Some(0) && other["stripes_closed"] == 0 {
             break;
         }

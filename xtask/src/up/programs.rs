@@ -69,12 +69,12 @@ impl Programs {
         });
         let replicas = replicas.collect::<Result<Vec<_>>>()?;
         // The page that one of them serves reads through the others as well.
-        let origins: Vec<_> = replicas.iter().map(|(_, address)| format!("http://{address},http://localhost:{}", address.port())).collect();
+        let origins: Vec<_> =
+            replicas.iter().map(|(_, address)| format!("http://{address},http://localhost:{}", address.port())).collect();
         for (name, address) in replicas {
-            let launch = plan.launch(&name, "freshline-api", Login::Api)?.variables([
-                ("FRESHLINE_API_ADDRESS", address.to_string()),
-                ("FRESHLINE_API_CORS_ORIGINS", origins.join(",")),
-            ]);
+            let launch = plan
+                .launch(&name, "freshline-api", Login::Api)?
+                .variables([("FRESHLINE_API_ADDRESS", address.to_string()), ("FRESHLINE_API_CORS_ORIGINS", origins.join(","))]);
             kept.push(Program { log: place.log(&name), name, launch, address: Some(address), admin_address: address });
         }
         kept.push(plan.worker("invalidator", "FRESHLINE_INVALIDATOR_ADDRESS", ports.take("invalidator", INVALIDATOR_PORT)?)?);
