@@ -85,14 +85,13 @@ function MomentLine({ moment: { id, what, detail, at_us, process, clock: whose }
 }
 
 /** @param {Change} change @param {Moment[]} found */
-function summary({ effect, read, visible }, found) {
+function summary({ effect }, found) {
   const at = (/** @type {string} */ id) => found.find((moment) => moment.id === id)?.at_us;
   const [commit, applied, next] = [at('commit'), at('applied'), at('read')];
   if (!effect) return 'Waiting for the change stream to bring it…';
   const parts = [];
   if (commit && applied) parts.push(`From commit to cache: ${millis((applied - commit) / 1000)}.`);
-  if (!visible && read) parts.push('No fence had to be waited for.');
-  if (commit && next) parts.push(`The next read, ${millis((next - commit) / 1000)} after the commit, already had it.`);
+  if (commit && next) parts.push(`From commit to the next read: ${millis((next - commit) / 1000)}.`);
   return `${parts.join(' ')} Clocks of different machines may differ; those of one do not.`;
 }
 
