@@ -48,7 +48,7 @@ pub struct Figures {
     pub reads: Option<Reads>,
     /// Its readings of Postgres on behalf of the cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loads: Option<Counted>,
+    pub loads: Option<Growth>,
     /// What changes touched, applied to Redis and confirmed by it; each timed from its commit, by Postgres's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Work>,
@@ -85,9 +85,9 @@ pub struct Work {
     pub p99_ms: Option<f64>,
 }
 
-/// Something that is done again and again.
+/// A number that only grows, and how fast.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Counted {
+pub struct Growth {
     /// How often.
     pub total: u64,
     /// How often in a second.
@@ -205,17 +205,17 @@ impl Span<'_> {
     }
 
     /// A counter, and how fast it grows; `None` where the process has none.
-    fn counted(&self, name: &str, is_wanted: impl Fn(&str) -> bool) -> Option<Counted> {
+    fn counted(&self, name: &str, is_wanted: impl Fn(&str) -> bool) -> Option<Growth> {
         let total = self.now.sum(name, &is_wanted)?;
         let grown = (total - self.before.sum(name, &is_wanted).unwrap_or(0.0)).max(0.0);
-        Some(Counted { total: total as u64, per_s: rounded(grown / self.over.as_secs_f64().max(0.001)) })
+        Some(Growth { total: total as u64, per_s: rounded(grown / self.over.as_secs_f64().max(0.001)) })
     }
 
     /// A counter, and a histogram of how long each took. Where only that is there, nothing has been counted yet.
     fn work(&self, counter: &str, seconds: &str, is_wanted: impl Fn(&str) -> bool) -> Option<Work> {
         let took = self.now.buckets(seconds, &is_wanted);
-        let counted = self.counted(counter, &is_wanted).or_else(|| (!took.is_empty()).then(Counted::default));
-        let Counted { total, per_s } = counted?;
+        let counted = self.counted(counter, &is_wanted).or_else(|| (!took.is_empty()).then(Growth::default));
+        let Growth { total, per_s } = counted?;
         let took = took.since(&self.before.buckets(seconds, &is_wanted));
         let quantile = |share: f64| took.quantile(share).map(|seconds| rounded(seconds * 1_000.0));
         Some(Work { total, per_s, p50_ms: quantile(0.5), p99_ms: quantile(0.99) })
@@ -261,7 +261,7 @@ mod tests {
         let requests = Work { total: 30, per_s: 15.0, p50_ms: Some(0.5), p99_ms: Some(0.99) };
         assert_eq!(figures.requests, Some(requests), "those of the catalogue");
         let reads = Reads { hits: 25, misses: 5, fallbacks: 0, hits_per_s: 12.5, misses_per_s: 2.5 };
-        assert_eq!((figures.reads, figures.loads), (Some(reads), Some(Counted { total: 3, per_s: 1.5 })));
+        assert_eq!((figures.reads, figures.loads), (Some(reads), Some(Growth { total: 3, per_s: 1.5 })));
         let json = serde_json::to_value(&figures).expect("JSON");
         for left_out in ["changes", "freshness_ms", "stripes_closed", "fenced", "lag_bytes", "relay", "warmed", "is_ready"] {
             assert!(json.get(left_out).is_none(), "{left_out}: {json}");

@@ -92,12 +92,12 @@ pub struct Record {
     pub by: Option<Arc<str>>,
     /// When, as far as it is known.
     #[serde(flatten)]
-    pub times: Times,
+    pub times: Moments,
 }
 
 /// When something came about, in µs since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
-pub struct Times {
+pub struct Moments {
     /// When its transaction was committed, by Postgres's clock.
     pub committed_us: Option<i64>,
     /// When the invalidator took it from the change stream, by its own clock.
@@ -160,7 +160,7 @@ fn key(stripes: &Stripes) -> String {
 
 /// The command that adds a record and keeps the stream to about `len_max`. Each record has the same fields, which Redis then keeps once.
 pub fn add(stripes: &Stripes, len_max: u32, record: &Record) -> redis::Cmd {
-    let Record { effect, name, xid, end, skipped, by, times: Times { committed_us, received_us, applied_us } } = record;
+    let Record { effect, name, xid, end, skipped, by, times: Moments { committed_us, received_us, applied_us } } = record;
     let mut command = redis::cmd("XADD");
     command.arg(key(stripes)).arg("MAXLEN").arg("~").arg(len_max).arg("*");
     command.arg("effect").arg(effect.as_str()).arg("name").arg(name).arg("skipped").arg(skipped);
@@ -252,7 +252,7 @@ fn told(entry: StreamId) -> Option<Told> {
         end: text("end")?.parse().ok(),
         skipped: text("skipped")?.parse().ok()?,
         by: text("by").filter(|by| !by.is_empty()).map(Arc::from),
-        times: Times { committed_us: time("committed_us"), received_us: time("received_us"), applied_us: time("applied_us") },
+        times: Moments { committed_us: time("committed_us"), received_us: time("received_us"), applied_us: time("applied_us") },
     };
     let at_ms = entry.id.split('-').next()?.parse().ok()?;
     Some(Told { at_ms, record, id: entry.id })

@@ -10,7 +10,7 @@ use freshline::{
     clock::now_us,
     coherence::{Link, Lsn, Stripes, Xid},
     telemetry::names,
-    trail::{self, Effect as Done, Record, Times},
+    trail::{self, Effect as Done, Moments, Record},
 };
 use metrics::counter;
 use tokio::sync::mpsc;
@@ -99,7 +99,7 @@ impl Trail {
         let left_out = (effects.len() - taken) as u64;
         (self.skipped, self.sampled) = (self.skipped + left_out, self.sampled + left_out);
         self.left -= taken as u32;
-        let times = Times { committed_us: written.at_us, received_us: written.received_us, applied_us: None };
+        let times = Moments { committed_us: written.at_us, received_us: written.received_us, applied_us: None };
         let by = Some(self.by.clone());
         told.extend(effects[..taken].iter().map(|effect| {
             let (effect, name) = match effect {
@@ -133,7 +133,7 @@ impl Trail {
             return;
         }
         self.visible_left -= 1;
-        let (by, times) = (Some(self.by.clone()), Times::default());
+        let (by, times) = (Some(self.by.clone()), Moments::default());
         told.push(Record { effect: Done::Visible, name: name.to_owned(), xid: Some(xid), end: None, skipped: 0, by, times });
     }
 
@@ -141,7 +141,7 @@ impl Trail {
     pub fn say_all(&mut self, effect: Done, stripe: Option<u16>, by: Option<(Xid, Lsn)>) {
         let name = stripe.map(|stripe| format!("stripe {stripe}")).unwrap_or_default();
         let (xid, end) = by.unzip();
-        let times = Times { applied_us: Some(now_us()), ..Times::default() };
+        let times = Moments { applied_us: Some(now_us()), ..Moments::default() };
         self.send(Record { effect, name, xid, end, skipped: 0, by: Some(self.by.clone()), times });
     }
 

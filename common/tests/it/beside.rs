@@ -6,7 +6,7 @@ use std::time::Duration;
 use freshline::{
     coherence::{Link, Links, Lsn, Stripes, Xid},
     registry::{Process, Registration, Role, processes},
-    trail::{self, Effect, Filter, Record, Times, Told},
+    trail::{self, Effect, Filter, Moments, Record, Told},
 };
 use stage::{Login, Stage};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ fn stripes(stage: &Stage) -> Stripes {
 
 fn removed(name: String, xid: u64) -> Record {
     let at_us = |n: u64| i64::try_from(xid + n).ok().filter(|_| xid.is_multiple_of(n));
-    let times = Times { committed_us: at_us(2), received_us: at_us(3), applied_us: at_us(5) };
+    let times = Moments { committed_us: at_us(2), received_us: at_us(3), applied_us: at_us(5) };
     let by = xid.is_multiple_of(7).then(|| "one".into());
     Record { effect: Effect::Removed, name, xid: Xid::new(xid), end: Lsn::new(xid * 8), skipped: xid % 2, by, times }
 }
@@ -66,7 +66,7 @@ async fn what_a_version_before_wrote_is_read_without_what_it_did_not_know() {
     stage.redis().run::<String>(&old).await.expect("written");
     let told = trail::follow(&link, &stripes, "0", Duration::from_millis(1)).await.expect("an answer");
     let record =
-        Record { effect: Effect::Replaced, by: None, times: Times::default(), skipped: 2, ..removed("products:1".into(), 7) };
+        Record { effect: Effect::Replaced, by: None, times: Moments::default(), skipped: 2, ..removed("products:1".into(), 7) };
     assert_eq!(told, [Told { id: "5-1".into(), at_ms: 5, record }]);
     let json = r#"{"id":"5-1","at_ms":5,"effect":"replaced","name":"products:1","xid":7,"end":"0/38","skipped":2,"by":null,"#;
     let times = r#""committed_us":null,"received_us":null,"applied_us":null}"#;

@@ -56,7 +56,7 @@ fn millis(ms: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use freshline::{figures::Counted, registry::Role};
+    use freshline::{figures::Growth, registry::Role};
 
     use super::*;
 
@@ -66,7 +66,7 @@ mod tests {
             is_ready: Some(true),
             requests: Some(Work { total: 9, per_s: 12.34, p50_ms: Some(0.5), p99_ms: Some(2.0) }),
             reads: Some(Reads { hits: 3, misses: 1, ..Reads::default() }),
-            loads: Some(Counted { total: 1, per_s: 0.5 }),
+            loads: Some(Growth { total: 1, per_s: 0.5 }),
             fenced: Some(2),
             ..Figures::default()
         };
