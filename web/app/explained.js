@@ -25,7 +25,7 @@ export function Explained({ name, close }) {
   };
   useEffect(() => void explain(), [name]);
   return html`
-    <div class="explained" data-key=${name} aria-live="polite">
+    <div class="explained" data-key=${name}>
       <div class="row">
         <h3 class="grow mono">${name}</h3>
         <button type="button" onClick=${explain}>Explain again</button>
@@ -43,7 +43,7 @@ function Facts({ told }) {
   const { is_served, verdict, look, fences, lease, row, unseen } = told;
   const fenced = fences ? [...fences.own, ...fences.wildcard] : [];
   return html`
-    <p><${Badge} tone=${is_served ? 'ok' : 'warn'}>${is_served ? 'served' : 'not served'}<//> ${verdict.replace(/^(not )?served: /, '')}.</p>
+    <p role="status"><${Badge} tone=${is_served ? 'ok' : 'warn'}>${is_served ? 'served' : 'not served'}<//> ${verdict.replace(/^(not )?served: /, '')}.</p>
     <dl class="facts">
       <div><dt>Postgres</dt><dd>${postgres(row)}</dd></div>
       <div><dt>Proof</dt><dd class="mono small">${look.entry?.snapshot ? `snapshot ${look.entry.snapshot}` : look.entry?.lsn ? `change up to ${look.entry.lsn}` : 'no entry'}</dd></div>

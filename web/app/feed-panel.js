@@ -76,7 +76,7 @@ function Lines({ feed, trail, of }) {
 function state({ state, why }, of) {
   const what = of ? `Of ${of}` : 'Of all';
   if (state === 'live') return `${what}; connected.`;
-  return state === 'connecting' ? `${what}; connecting…` : `${what}; disconnected: ${why}.`;
+  return state === 'connecting' ? `${what}; connecting…` : `${what}; disconnected: ${why.replace(/\.$/, '')}.`;
 }
 
 /** @param {{ line: Line }} props */

@@ -42,21 +42,27 @@ export function KeysPanel() {
         <button type="submit">List</button>
         <button type="button" disabled=${!page?.next} onClick=${() => page?.next && read(prefix, page.next, number + 1)}>Next page</button>
       </form>
-      <div aria-live="polite" aria-busy=${state.isReading}>
+      <p class="small faint" role="status">${page ? inShort(page, number) : ''}</p>
+      <div aria-busy=${state.isReading}>
         ${failure && html`<${Failure}>${failure}<//>`}
         ${!page && !failure && html`<${Empty}>Listing…<//>`}
         ${page && page.keys.length === 0 && html`<${Empty}>${page.next ? 'No such key on this page; there are more pages.' : 'No key begins so.'}<//>`}
-        ${page && page.keys.length > 0 && html`<${List} page=${page} number=${number} chosen=${chosen} choose=${setChosen} />`}
+        ${page && page.keys.length > 0 && html`<${List} page=${page} chosen=${chosen} choose=${setChosen} />`}
       </div>
       ${chosen && html`<${Explained} key=${chosen} name=${chosen} close=${() => setChosen(null)} />`}
     <//>
   `;
 }
 
-/** @param {{ page: Keys, number: number, chosen: string | null, choose: (key: string) => void }} props */
-function List({ page: { keys, next }, number, chosen, choose }) {
+/** @param {Keys} page @param {number} number */
+function inShort({ keys, next }, number) {
+  const drawn = keys.length > DRAWN_MAX ? `; the first ${DRAWN_MAX} are shown` : '';
+  return `Page ${number}: ${keys.length} keys${next ? ', and there are more' : ''}${drawn}`;
+}
+
+/** @param {{ page: Keys, chosen: string | null, choose: (key: string) => void }} props */
+function List({ page: { keys }, chosen, choose }) {
   return html`
-    <p class="small faint">${`Page ${number}: ${keys.length} keys${next ? ', and there are more' : ''}${keys.length > DRAWN_MAX ? `; the first ${DRAWN_MAX} are shown` : ''}`}</p>
     <div class="scroll list" tabindex="0" role="region" aria-label="Cached keys">
       <table>
         <thead><tr><th>Key</th><th class="numbers">Size</th><th class="numbers">Runs out in</th></tr></thead>

@@ -6,10 +6,12 @@ import { ask, words } from './http.js';
 import { Empty, Failure, Panel } from './panel.js';
 import { look, lookUp } from './product.js';
 import { choices, through } from './replicas.js';
+import { source } from './rules.js';
 import { store, useStore } from './store.js';
 import { classes, html, useEffect } from './ui.js';
 
 /** @import { Child } from '../vendor/preact/preact.js' */
+/** @import { Reading } from './product.js' */
 /** @import { Product } from './types.js' */
 
 /** How many products there are to press. */
@@ -47,7 +49,8 @@ export function LookUp({ children }) {
         <button type="button" disabled=${!now} onClick=${() => now && lookUp(now.id)} data-action="again">Read again</button>
       </form>
       <${Through} />
-      <div aria-live="polite" aria-busy=${now?.isReading ?? false} class="outcome">
+      <p class="hidden" role="status">${now && !now.isReading && now.reading ? inShort(now.reading) : ''}</p>
+      <div aria-busy=${now?.isReading ?? false} class="outcome">
         ${now?.failure && html`<${Failure}>${now.failure}<//>`}
         ${now?.reading && html`<${Answer} id=${now.id} reading=${now.reading} />`}
         ${!now && html`<${Empty}>Press a product, or type an id.<//>`}
@@ -56,6 +59,13 @@ export function LookUp({ children }) {
       ${children}
     <//>
   `;
+}
+
+/** An answer, for those who hear it. @param {Reading} reading */
+function inShort({ product, explanation }) {
+  const { word, where } = source(explanation);
+  const what = product ? `${product.name}, ${product.price}, ${product.stock_quantity} in stock` : 'There is no such product';
+  return `${word} ${where}: ${what}.`;
 }
 
 /** @param {{ chosen: string | null }} props */

@@ -32,7 +32,7 @@ export function Notices({ feed }) {
 function ofLine({ state, why, tries }) {
   if (state === 'live' || state === 'connecting') return [];
   const text = state === 'refused'
-    ? `${why}.`
+    ? `${capital(why)}.`
     : `${capital(why)}. What is live below stands still; it is tried again by itself (${tries === 1 ? 'once' : `${tries} times`} so far) and goes on where it broke off.`;
   return [{ id: 'live', tone: 'bad', title: 'The live feed is disconnected.', text, retry: true }];
 }
@@ -73,5 +73,5 @@ function ofFleet(known) {
   }));
 }
 
-/** @param {string} text */
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+/** With a capital at its beginning, and without a stop at its end. @param {string} text */
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '');

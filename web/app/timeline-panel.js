@@ -24,9 +24,34 @@ export function TimelinePanel({ feed }) {
           ? 'Change the product, here or with psql: what happens then is shown here as it happens.'
           : 'Once the live feed is connected, changes of the product are followed here.'
       }<//>`}
+      ${!last && html`<${Awaited} />`}
       ${last && html`<${Moments} change=${last} />`}
       ${earlier.length > 0 && html`<${Earlier} all=${earlier} />`}
     <//>
+  `;
+}
+
+/** What will be shown, for those who see the page for the first time. */
+const AWAITED = [
+  ['commit', 'COMMIT is in the log', 'Postgres', 'A new reader may not see it yet: that is the gap which DEL and SET fall into.'],
+  ['received', 'The change is received', 'the invalidator', 'From Postgres’s own change stream; whoever wrote need not know of any cache.'],
+  ['applied', 'The entry is replaced in Redis', 'the invalidator', 'And no older value can come back.'],
+  ['visible', 'It is seen to be visible', 'the invalidator', 'Where it was in the gap: until then a fence keeps older readings out.'],
+  ['read', 'The next read', 'a replica', 'Has the change, and says why it could be served.'],
+];
+
+function Awaited() {
+  return html`
+    <ol class="moments awaited">
+      ${AWAITED.map(
+        ([id, what, process, detail]) => html`
+          <li class=${`moment moment-${id}`}>
+            <span class="offset faint" aria-hidden="true">…</span>
+            <span class="moment-what"><b>${what}</b> <span class="who">${process}</span></span>
+            <span class="moment-detail">${detail}</span>
+          </li>`,
+      )}
+    </ol>
   `;
 }
 
@@ -60,14 +85,13 @@ function MomentLine({ moment: { id, what, detail, at_us, process, clock: whose }
 }
 
 /** @param {Change} change @param {Moment[]} found */
-function summary({ effect, read, visible }, found) {
+function summary({ effect }, found) {
   const at = (/** @type {string} */ id) => found.find((moment) => moment.id === id)?.at_us;
   const [commit, applied, next] = [at('commit'), at('applied'), at('read')];
   if (!effect) return 'Waiting for the change stream to bring it…';
   const parts = [];
   if (commit && applied) parts.push(`From commit to cache: ${millis((applied - commit) / 1000)}.`);
-  if (!visible && read) parts.push('No fence had to be waited for.');
-  if (commit && next) parts.push(`The next read, ${millis((next - commit) / 1000)} after the commit, already had it.`);
+  if (commit && next) parts.push(`From commit to the next read: ${millis((next - commit) / 1000)}.`);
   return `${parts.join(' ')} Clocks of different machines may differ; those of one do not.`;
 }
 

@@ -11,9 +11,13 @@ import { Strip } from './strip.js';
 import { html, useRef, useState } from './ui.js';
 import { EMPTY, add, events, total } from './usual-run.js';
 
+/** @import { Offer } from './demo.js' */
 /** @import { Run } from './usual-run.js' */
 
 const ASKED = { hold_ms: 1500, reads_per_s: 40, ttl_ms: 8000, rounds: 3 };
+
+/** How many rounds are drawn at once. */
+const DRAWN_MAX = 6;
 
 export function UsualPanel() {
   const [known, now] = [useStore(demo), useStore(look)];
@@ -43,12 +47,24 @@ export function UsualPanel() {
       : html`<button type="button" disabled=${cannot !== null} aria-describedby="usual-why" onClick=${start}>Run the usual way beside it</button>`}`;
   return html`
     <${Panel} name="usual" wide title="The usual way, side by side" side=${side}
-      lead="DEL on a change, SET on a miss, with a TTL: on keys of its own, with the same writes and reads as Freshline gets. Each round holds one commit between the log and its visibility, as a standby that is away does.">
-      <p id="usual-why" class="small faint">${cannot ?? `Off until you press it. It changes the price of ${product?.name} ${ASKED.rounds} times, holds each commit for ${millis(ASKED.hold_ms)}, and reads ${ASKED.reads_per_s} times a second each way.`}</p>
+      lead="DEL on a change, SET on a miss, with a TTL: on keys of its own, with the same writes and reads as Freshline gets. Between the log and its visibility each commit is held for a moment, as it is by a standby that is away.">
+      <p id="usual-why" class="small faint">${cannot ?? plan(product?.name ?? '', known?.offer ?? null)}</p>
       ${failure && html`<${Failure}>${failure}<//>`}
       ${run && html`<${Shown} run=${run} busy=${busy} />`}
     <//>
   `;
+}
+
+/**
+ * What pressing the button does.
+ * @param {string} name
+ * @param {Offer | null} offer
+ */
+function plan(name, offer) {
+  const held = offer?.holds_commits
+    ? `It changes the price of ${name} ${ASKED.rounds} times and holds each commit for ${millis(ASKED.hold_ms)}`
+    : `Commits cannot be held here (${offer?.why_not ?? 'the demo process does not say why'}), so it changes the price of ${name} some hundred times and waits for the gap to show by itself`;
+  return `Off until you press it. ${held}; it reads ${ASKED.reads_per_s} times a second each way, and puts the price back.`;
 }
 
 /**
@@ -82,8 +98,18 @@ function Shown({ run, busy }) {
       <span><i class="swatch bad tall" aria-hidden="true"></i>stale: not what Postgres had already shown</span>
       <span class="faint">Times by the demo process’s clock.</span>
     </p>
-    ${run.rounds.map((round) => html`<${Strip} key=${round.number} round=${round} />`)}
+    ${drawn(run).map((round) => html`<${Strip} key=${round.number} round=${round} />`)}
   `;
+}
+
+/**
+ * The rounds that are drawn: all of a few; of many, as where commits cannot be held, the last of those that had stale reads.
+ * @param {Run} run
+ */
+function drawn({ rounds }) {
+  if (rounds.length <= DRAWN_MAX) return rounds;
+  const stale = rounds.filter(({ reads }) => reads.some(({ is_stale }) => is_stale));
+  return (stale.length ? stale : rounds).slice(-DRAWN_MAX);
 }
 
 /** @param {{ name: string, way: 'usual' | 'freshline', run: Run }} props */

@@ -17,6 +17,12 @@ const VARIABLE: &str = "PAGE_PICTURES";
 /// The most that a picture may take, in bytes: README is read over slow lines, too.
 const LEN_MAX: u64 = 200_000;
 
+/// What is run, in this order.
+const STEPS: [&str; 2] = [
+    "build --workspace --locked --quiet",
+    "test --package freshline-api --test browser --locked --quiet -- --nocapture shows_what_is_true",
+];
+
 /// Take the pictures of the page anew, from a run of the browser tests
 #[derive(Debug, Clone, clap::Args)]
 pub struct Screenshots {}
@@ -26,23 +32,8 @@ impl Screenshots {
     pub fn run(self) -> Result<ExitCode> {
         let pictures = root().join(PICTURES);
         fs::create_dir_all(&pictures).with_context(|| format!("making {}", pictures.display()))?;
-        let steps: [&[&str]; 2] = [
-            &["build", "--workspace", "--locked", "--quiet"],
-            &[
-                "test",
-                "--package",
-                "freshline-api",
-                "--test",
-                "browser",
-                "--locked",
-                "--quiet",
-                "--",
-                "--nocapture",
-                "shows_what_is_true",
-            ],
-        ];
-        for step in steps {
-            if !cargo().args(step).env(VARIABLE, &pictures).status().context("running cargo")?.success() {
+        for step in STEPS {
+            if !cargo().args(step.split(' ')).env(VARIABLE, &pictures).status().context("running cargo")?.success() {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -9,7 +9,7 @@ inPage('cache and database are measured side by side, and reads through the cach
   await compare.getByRole('button', { name: 'Measure' }).click();
   await compare.locator('tr[data-row=p50]').waitFor();
   assert.equal(await compare.locator('tr[data-row]').count(), 5);
-  assert.match(await compare.textContent(), /300 reads each of 15 products, \d+ of them hits/);
+  assert.match(await compare.textContent(), /300 reads each of \d+ products, \d+ of them hits/);
 });
 
 inPage('clearing opens the cache under another generation, and what is read then comes from Postgres', async (page) => {

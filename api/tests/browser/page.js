@@ -32,6 +32,9 @@ export function inPage(promise, keep, { breaks = false, url = `http://${stage.re
       const text = message.text();
       if (message.type() === 'error' && !(breaks && OF_SERVERS_AWAY.test(text))) errors.push(`${text} ${message.location().url}`);
     });
+    page.on('response', async (response) => {
+      if (response.status() >= 500 && !breaks) errors.push(`${response.url()} answered ${await response.text().catch(String)}`);
+    });
     page.on('pageerror', (error) => errors.push(error.stack));
     try {
       await page.goto(typeof url === 'function' ? await url() : url);

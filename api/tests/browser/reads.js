@@ -22,8 +22,11 @@ inPage('a product is shown as Postgres has it, first from there and then from Re
 inPage('a first read is a miss that is stored, and says so', async (page) => {
   // The page asks for the latest, and so for all that there are; this one comes after that.
   await panel(page, 'look-up').locator('.chip').first().waitFor();
+  await page.locator('[data-signal="Live feed"].ok').waitFor();
   await sql(`insert into products (id, sku, name, category, price) values ('01990000-0000-7000-8000-000000000001', 'UNREAD', 'Never read before', 'audio', 5)`);
   const product = { id: '01990000-0000-7000-8000-000000000001' };
+  // Once its change has been told, nothing has the page read it a second time.
+  await panel(page, 'feed').locator(`.name[title^="products:${product.id}"]`).first().waitFor();
   await page.getByLabel('Product id').fill(product.id);
   await page.getByRole('button', { name: 'Look up' }).click();
   await page.locator('.product', { hasText: product.id }).waitFor();
