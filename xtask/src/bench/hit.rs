@@ -42,7 +42,7 @@ pub async fn measure(rounds: u32, before: Option<&Path>) -> Result<Vec<Row>> {
         apis.push((name, Replica::api(&house, collector.settings(ratio)).await?, Vec::new()));
     }
     if let Some(program) = before {
-        apis.push(("hit: CPU of the server as it was before", Replica::api_of(&house, program).await?, Vec::new()));
+        apis.push(("hit: CPU of the server as it was before", Replica::api_of(&house, program, []).await?, Vec::new()));
     }
     let redis = house.stage.redis().pid().await.context("Redis is stopped")?;
     cpu::pin_process(redis)?;

@@ -40,9 +40,9 @@ impl Replica {
         Self::started(of_api(house, house.pinned("freshline-api")?).variables(settings)).await
     }
 
-    /// A replica of the API as another program has it, such as one that was built before.
-    pub async fn api_of(house: &House, program: &Path) -> Result<Self> {
-        Self::started(of_api(house, pinned("freshline-api as it was", program))).await
+    /// A replica of the API as another program has it, such as one that was built before, with these settings besides.
+    pub async fn api_of(house: &House, program: &Path, settings: impl IntoIterator<Item = (&'static str, String)>) -> Result<Self> {
+        Self::started(of_api(house, pinned("another freshline-api", program)).variables(settings)).await
     }
 
     /// Asks so many times, after asking so many times that all is allocated and in the CPU's caches, and tells what a request cost.
