@@ -10,6 +10,7 @@ mod hit;
 mod house;
 mod http;
 mod invalidation;
+mod layers;
 mod machine;
 mod memory;
 mod reference;
@@ -61,6 +62,8 @@ pub struct Bench {
 enum Measure {
     /// CPU of a hit, beside a bare Redis GET.
     Hit,
+    /// CPU of each layer on the way of a hit.
+    Layers,
     /// CPU of a miss, a list, a 304 and a write, beside a hit.
     Requests,
     /// From COMMIT to the entry's replacement, at 1,000 writes/s.
@@ -101,6 +104,7 @@ impl Bench {
     async fn take(&self, measure: Measure) -> Result<Vec<Row>> {
         match measure {
             Measure::Hit => hit::measure(self.rounds, self.before.as_deref()).await,
+            Measure::Layers => layers::measure(self.rounds).await,
             Measure::Requests => requests::measure(self.rounds).await,
             Measure::Invalidation => invalidation::measure(self.rounds).await,
             Measure::Backlog => backlog::measure(self.rounds, self.changes).await,

@@ -7,7 +7,7 @@ use freshline::{
 use utoipa::{
     IntoParams,
     openapi::{
-        ArrayBuilder, ObjectBuilder, RefOr, Required, Schema, Type,
+        ArrayBuilder, ObjectBuilder, RefOr, Required, Schema, SchemaFormat, Type,
         path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
     },
 };
@@ -39,7 +39,7 @@ params! {
     /// What every read takes.
     ReadParams => [
         query("explain", "Whether to tell how the cache came to the answer.", of_type(Type::Boolean).default(Some(false.into()))),
-        header("Freshline-Token", "What a write answered: the answer includes that write.", text().pattern(Some(TOKEN)))
+        header("Freshline-Token", "What a write answered: the answer includes that write.", token())
             .example(Some("7412345678901234567/1/1763719200000000:841:0/16B3748".into())),
         header("If-None-Match", "An `ETag` that is known already: 304 where the answer still has it.", text()),
         header("Accept-Encoding", "The codings that the caller takes: `zstd`, `br` or `gzip`, of a body that is worth it.", text()),
@@ -116,6 +116,11 @@ fn parameter(place: ParameterIn, name: &str, description: &str, schema: impl Int
         .required(Required::False)
         .description(Some(description))
         .schema(Some(schema))
+}
+
+/// A format of our own beside the pattern: what makes requests from this document may know how to make one of it.
+fn token() -> ObjectBuilder {
+    text().pattern(Some(TOKEN)).format(Some(SchemaFormat::Custom("freshline-token".to_owned())))
 }
 
 fn of_type(of: Type) -> ObjectBuilder {

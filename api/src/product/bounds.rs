@@ -65,13 +65,21 @@ pub(super) fn string(raw: &RawValue) -> Result<String, Wrong> {
     })
 }
 
+/// A number without decimals that are all zeros: 1.0 is as whole as 1 (JSON Schema, 6.1.1).
+fn whole(number: &str) -> &str {
+    match number.split_once('.') {
+        Some((whole, zeros)) if zeros.bytes().all(|byte| byte == b'0') => whole,
+        Some(_) | None => number,
+    }
+}
+
 /// `products_stock_quantity_check`, within what an `integer` holds.
 pub(super) fn stock_quantity(raw: &RawValue) -> Result<i32, Wrong> {
     const REMEDY: &str = "Send a whole number from 0 to 2147483647, in digits.";
     if kind_of(raw) != "a number" {
         return Err(Wrong::new(format!("is {}, and has to be a number", kind_of(raw)), REMEDY));
     }
-    let text = raw.get();
+    let text = whole(raw.get());
     match text.parse::<i32>() {
         Ok(quantity @ 0..) => Ok(quantity),
         Ok(_) => Err(Wrong::new("is below 0", REMEDY)),
@@ -108,7 +116,10 @@ mod tests {
     #[case("99999999999999999999", Err("is above 2147483647"))]
     #[case("-1", Err("is below 0"))]
     #[case("-99999999999999999999", Err("is below 0"))]
-    #[case("1.0", Err("is not a whole number"))]
+    #[case("1.0", Ok(1))]
+    #[case("-0.00", Ok(0))]
+    #[case("1.5", Err("is not a whole number"))]
+    #[case("2147483648.0", Err("is above 2147483647"))]
     #[case("1e3", Err("is not a whole number"))]
     #[case("\"1\"", Err("is a string, and has to be a number"))]
     #[case("[1]", Err("is an array, and has to be a number"))]

@@ -120,6 +120,7 @@ async fn schemathesis_finds_nothing_that_is_not_as_the_document_says() {
     )
     .await;
     let launch = launch.argument(format!("http://{}/openapi.json", api.address())).variable("TOKEN", TOKEN);
+    let launch = launch.variable("SCHEMATHESIS_HOOKS", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemathesis_hooks.py"));
     let mut run = Process::start(launch).expect("it starts");
     let status = run.wait(TRIED_WITHIN).await.unwrap_or_else(|late| panic!("{late:#}: {}", run.tail()));
     let said = run.lines().join("\n");

@@ -196,12 +196,10 @@ async fn odd_requests_are_answered_as_well() {
 #[tokio::test]
 async fn a_head_that_cannot_be_read_is_answered_with_its_status_alone_and_the_connection_closed() {
     let api = Api::alone().await;
-    let fields: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
     for (request, status) in [
         ("not http at all\r\n\r\n".to_owned(), "400 Bad Request"),
         (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(65_600)), "414 URI Too Long"),
-        (format!("GET /livez HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(70_000)), "431 Request Header Fields Too Large"),
-        (format!("GET /livez HTTP/1.1\r\nhost: x\r\n{fields}\r\n"), "431 Request Header Fields Too Large"),
+        (format!("GET /livez HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(300_000)), "431 Request Header Fields Too Large"),
     ] {
         let mut raw = TcpStream::connect(api.address()).await.expect("a connection");
         // It may have heard enough before all is sent.

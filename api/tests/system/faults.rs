@@ -52,6 +52,11 @@ impl Scene {
             format!("/products/{}", town.stage.value::<String>(&format!("{insert} returning id::text")).await)
         };
         let (known, unknown) = (made("known").await, made("unknown").await);
+        until("it has a session to write with", async || {
+            let written = town.replicas[0].send(Method::PATCH, &known, r#"{"stock_quantity":1}"#).await;
+            written.status == StatusCode::OK
+        })
+        .await;
         town.drained().await;
         hit(&town.replicas[0], &known).await;
         Self { town, known, unknown, seen: RefCell::default(), fault }

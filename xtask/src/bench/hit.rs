@@ -49,7 +49,7 @@ pub async fn measure(rounds: u32, before: Option<&Path>) -> Result<Vec<Row>> {
     let mut listeners = listened.listeners(count).await?;
     apis.push((name, listened, Vec::new()));
     if let Some(program) = before {
-        apis.push(("hit: CPU of the server as it was before", Replica::api_of(&house, program).await?, Vec::new()));
+        apis.push(("hit: CPU of the server as it was before", Replica::api_of(&house, program, []).await?, Vec::new()));
     }
     let redis = house.stage.redis().pid().await.context("Redis is stopped")?;
     cpu::pin_process(redis)?;

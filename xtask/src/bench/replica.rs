@@ -43,9 +43,9 @@ impl Replica {
         Self::started(of_api(house, house.pinned("freshline-api")?).variables(settings)).await
     }
 
-    /// A replica of the API as another program has it, such as one that was built before.
-    pub async fn api_of(house: &House, program: &Path) -> Result<Self> {
-        Self::started(of_api(house, pinned("freshline-api as it was", program))).await
+    /// A replica of the API as another program has it, such as one that was built before, with these settings besides.
+    pub async fn api_of(house: &House, program: &Path, settings: impl IntoIterator<Item = (&'static str, String)>) -> Result<Self> {
+        Self::started(of_api(house, pinned("another freshline-api", program)).variables(settings)).await
     }
 
     /// So many listeners to its live feed, who want all there is and take it. They leave when this is dropped.

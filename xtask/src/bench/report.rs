@@ -51,12 +51,6 @@ impl Row {
     fn measure(&self) -> &str {
         self.what.split(':').next().unwrap_or(self.what)
     }
-
-    fn median(&self) -> f64 {
-        let mut sorted = self.samples.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted[sorted.len() / 2].midpoint(sorted[(sorted.len() - 1) / 2])
-    }
 }
 
 impl Target {
@@ -79,7 +73,7 @@ impl fmt::Display for Target {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (median, unit) = (self.median(), self.unit);
+        let (median, unit) = (median(&self.samples), self.unit);
         let least = self.samples.iter().copied().fold(f64::INFINITY, f64::min);
         let most = self.samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         write!(f, "| {} | {} {unit} | {} – {} |", self.what, figure(median), figure(least), figure(most))?;
@@ -88,6 +82,13 @@ impl fmt::Display for Row {
             None => f.write_str(" | |"),
         }
     }
+}
+
+/// The middle of some figures, of which there is at least one.
+pub fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2].midpoint(sorted[(sorted.len() - 1) / 2])
 }
 
 /// Three digits that count: more are noise.
