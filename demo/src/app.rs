@@ -60,7 +60,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<Tasks> {
         clock: Clock::new(),
         process: process.id.clone(),
     };
-    let registration = Registration::new(links, &shared.stripes, process);
+    let registration = Registration::new(links, &shared.stripes, process).measured(&metrics, Some(&readiness));
     let front = Front::new(Arc::new(services), admin::router(metrics.clone(), readiness));
 
     let mut tasks = Tasks::new();
