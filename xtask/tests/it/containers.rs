@@ -108,9 +108,11 @@ fn compose_has_its_secrets_in_files_and_nowhere_else() {
     let mut given = BTreeSet::new();
     for files in [&["compose.yaml"][..], &["compose.yaml", "valkey.yaml"]] {
         for (name, service) in services(files) {
-            let text = service.to_string();
-            assert!(secrets.iter().all(|secret| !text.contains(secret)), "{name} has a secret in its settings: {text}");
             let own = secrets_of(&service);
+            let mut settings = service.clone();
+            settings.as_object_mut().expect("settings").remove("secrets"); // they name the paths of all that is given
+            let text = settings.to_string();
+            assert!(secrets.iter().all(|secret| !text.contains(secret)), "{name} has a secret in its settings: {text}");
             let named = text
                 .split("/run/secrets/")
                 .skip(1)
