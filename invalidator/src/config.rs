@@ -39,7 +39,7 @@ const REPLICAS_TIMEOUT: Setting<Duration> = Setting::millis(
 const TRAIL: Setting<u32> = Setting::count(
     "TRAIL",
     0..=1_000_000,
-    "About how many records of what was done are kept in Redis, for `freshline watch`; 0 for none.",
+    "About how many records of what was done are kept in Redis, for `freshline watch` and the live feed; 0 for none.",
 )
 .or("10000");
 
