@@ -10,7 +10,7 @@ use freshline::{
 };
 
 use super::{File, blame::Complaint, lexed::line_of};
-use crate::Verb;
+use crate::{Verb, checkout::root};
 
 /// What an option of `cargo xtask` begins with.
 const OPTION: &str = "--";
@@ -37,9 +37,8 @@ fn links(page: &File, files: &[File]) -> Vec<Complaint> {
     let complain = |(at, link): (usize, &str)| {
         let (path, heading) = link.split_once('#').map_or((link, None), |(path, heading)| (path, Some(heading)));
         let target = if path.is_empty() { page.path.clone() } else { joined(&page.path, path) };
-        let is_directory = || files.iter().any(|file| file.path.starts_with(&format!("{}/", target.trim_end_matches('/'))));
         let advice = match (files.iter().find(|file| file.path == target), heading) {
-            (None, _) if is_directory() => return None,
+            (None, _) if root().join(&target).exists() => return None, // a directory, or a picture
             (None, _) => format!("`{link}` leads nowhere: there is no {target}"),
             (Some(found), Some(heading)) if !headings(&found.text).contains(heading) => {
                 format!("`{link}` leads nowhere: {target} has no heading of that name")
