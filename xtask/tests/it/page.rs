@@ -5,6 +5,10 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use serde_json::Value;
 use stage::{Launch, Process, servers::Home, workspace_binary};
 use tokio::{
@@ -67,10 +71,22 @@ fn named_last(prose: &str) -> String {
     quoted.next().expect("a file's name in backquotes above its text").to_owned()
 }
 
+/// A shell in a process group of its own, so that what it left in the background ends with it, also where a test fails.
+struct Shell(Child);
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
+            // Nothing is left to be told where the group is gone.
+            killpg(Pid::from_raw(group), Signal::SIGKILL).ok();
+        }
+    }
+}
+
 /// What `up` has started in a directory of its own, and a shell beside it.
 pub struct Beside {
     up: Process,
-    shell: Child,
+    shell: Shell,
     words: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     /// What a page writes, and what it is here.
@@ -104,13 +120,13 @@ impl Beside {
         ];
         let mut shell = Command::new("bash");
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        shell.current_dir(scratch.path()).env("HERE", &root).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        shell.current_dir(scratch.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut shell = shell.spawn().expect("a shell");
         let words = shell.stdin.take().expect("a pipe");
         let answers = BufReader::new(shell.stdout.take().expect("a pipe")).lines();
         let database = status["postgres"]["superuser"].as_str().expect("a URL").to_owned();
         std::os::unix::fs::symlink(root.join("migrations"), scratch.path().join("migrations")).expect("a link");
-        let mut beside = Self { up, shell, words, answers, here, database, scratch };
+        let mut beside = Self { up, shell: Shell(shell), words, answers, here, database, scratch };
         beside.run("exec 2>&1").await;
         beside
     }
@@ -165,8 +181,7 @@ impl Beside {
 
     /// Ends all of it in order.
     pub async fn down(mut self) {
-        drop(self.words);
-        self.shell.kill().await.expect("the shell ends");
+        drop(self.shell);
         self.up.terminate().expect("it is told to stop");
         self.up.wait(PATIENCE).await.expect("it stops");
     }

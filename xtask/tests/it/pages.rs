@@ -30,6 +30,5 @@ async fn tables_of_somebody_else_are_followed_as_the_guide_says() {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a port");
     beside.instead_of("127.0.0.1:9112", port.to_string());
     beside.follow("docs/own-tables.md").await;
-    beside.run("kill %1; wait").await;
     beside.down().await;
 }
