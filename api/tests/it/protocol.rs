@@ -40,7 +40,9 @@ async fn a_method_that_is_not_taken_is_told_which_are() {
 #[tokio::test]
 async fn what_is_nowhere_is_told_so() {
     let api = Api::alone().await;
-    for path in ["/web/nothing.js", "/products/", &format!("/products/{ID}/parts"), "/product", "/readyz/x", "//products", "/products%2F"] {
+    for path in
+        ["/web/nothing.js", "/products/", &format!("/products/{ID}/parts"), "/product", "/readyz/x", "//products", "/products%2F"]
+    {
         api.get(path).await.problem(404, "no-such-route");
     }
 }
