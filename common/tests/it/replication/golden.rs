@@ -165,6 +165,7 @@ async fn a_server_s_bytes_mean_what_it_did(#[case] scenario: Scenario) {
     let told: Vec<&str> = scenario.told.iter().copied().filter(|message| !describes(message)).collect();
     let mut here_told = meaning(&here);
     here_told.retain(|message| !describes(message));
+    leave_out_empty(&mut here_told);
     assert_eq!(here_told, told, "this server's {}", scenario.name);
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{}.bin", scenario.name));
     if std::env::var_os("FRESHLINE_GOLDEN").is_some_and(|what| what == "write") {
@@ -177,6 +178,13 @@ async fn a_server_s_bytes_mean_what_it_did(#[case] scenario: Scenario) {
 // Tables and types may be described again at any time, as when a vacuum has touched the catalogue.
 fn describes(message: &str) -> bool {
     ["R", "Y"].contains(&message)
+}
+
+/// Version 14 tells of transactions that change nothing of what is published; those after it do not.
+fn leave_out_empty(told: &mut Vec<String>) {
+    while let Some(at) = told.windows(2).position(|two| two == ["B", "C"]) {
+        told.drain(at..at + 2);
+    }
 }
 
 async fn capture(scenario: &Scenario) -> Vec<Bytes> {

@@ -33,10 +33,13 @@ async fn a_publication_that_tells_too_little_is_found() {
         "{missing:?}"
     );
     t.sql("create table filtered (id int primary key)").await;
-    t.sql("create publication \"Told, \"\"all\"\"\" for table filtered where (id > 5) with (publish = 'insert')").await;
+    // Version 14 has no row filters.
+    let has_filters = t.value::<bool>("select current_setting('server_version_num')::int >= 150000").await;
+    let only = if has_filters { "where (id > 5)" } else { "" };
+    t.sql(&format!("create publication \"Told, \"\"all\"\"\" for table filtered {only} with (publish = 'insert')")).await;
     let narrow = findings(&t).await;
     assert!(has(&narrow, "leaves out some kinds", "truncate"), "{narrow:?}");
-    assert!(has(&narrow, "filters the rows of filtered", "set table filtered"), "{narrow:?}");
+    assert_eq!(has(&narrow, "filters the rows of filtered", "set table filtered"), has_filters, "{narrow:?}");
 }
 
 #[tokio::test]
