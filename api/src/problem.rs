@@ -5,30 +5,20 @@
 
 use std::{borrow::Cow, error::Error, time::Duration};
 
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
+use axum::response::{IntoResponse, Response};
+pub use freshline::problem::{Document, Fault, PROBLEM_JSON, Place};
+use freshline::{
+    problem::{Kind, detail_of},
+    telemetry::chain,
 };
-use freshline::telemetry::chain;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{self, CACHE_CONTROL, CONTENT_TYPE},
-};
-use serde::Serialize;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::value::RawValue;
 use tracing::{debug, error, warn};
-use utoipa::ToSchema;
 
 use crate::request_id::RequestId;
 
-/// The media type of every problem.
-pub const PROBLEM_JSON: &str = "application/problem+json";
-
 /// When a caller may come again after Postgres was away, or had too much to do.
 const RETRY_AFTER: Duration = freshline::breaker::PAUSE;
-
-/// How much of a wrong value is shown, in characters.
-const VALUE_LEN_MAX: usize = 60;
 
 /// What a problem is about. Each has one `type`, one title and one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +65,7 @@ pub enum Subject {
 
 impl Subject {
     /// Its status, the name of its type, and its title.
-    pub const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    pub const fn parts(self) -> Kind {
         match self {
             Self::Request => (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed"),
@@ -97,52 +87,6 @@ impl Subject {
             Self::Listeners => (StatusCode::SERVICE_UNAVAILABLE, "too-many-listeners", "As many listen as may"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The program failed"),
         }
-    }
-}
-
-/// Where in a request a fault lies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Place {
-    /// In the body, as a JSON pointer (RFC 6901); empty for the whole of it.
-    Pointer(String),
-    /// In a parameter of path or query.
-    Parameter(Cow<'static, str>),
-    /// In a header.
-    Header(&'static str),
-}
-
-/// One fault of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Fault {
-    /// Where it lies.
-    #[serde(flatten)]
-    place: Place,
-    /// What stands there, cut to what fits a line; absent where nothing does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<String>,
-    /// Why it cannot be used.
-    detail: Cow<'static, str>,
-    /// What to send instead.
-    remedy: Cow<'static, str>,
-}
-
-impl Fault {
-    /// A fault at this place: what stands there, why it cannot be used, what to send instead.
-    pub fn new(
-        place: Place,
-        value: Option<&str>,
-        detail: impl Into<Cow<'static, str>>,
-        remedy: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self { place, value: value.map(short), detail: detail.into(), remedy: remedy.into() }
-    }
-}
-
-fn short(value: &str) -> String {
-    match value.char_indices().nth(VALUE_LEN_MAX) {
-        Some((cut, _)) => format!("{}…", &value[..cut]),
-        None => value.to_owned(),
     }
 }
 
@@ -172,11 +116,7 @@ impl Problem {
 
     /// A problem made of faults of the request, all that were found.
     pub fn faulty(subject: Subject, faults: Vec<Fault>) -> Self {
-        let detail = match faults.as_slice() {
-            [fault] => fault.detail.clone(),
-            faults => Cow::Owned(format!("{} things are wrong, listed in errors.", faults.len())),
-        };
-        let mut problem = Self::new(subject, detail);
+        let mut problem = Self::new(subject, detail_of(&faults));
         problem.parts.faults = faults;
         problem
     }
@@ -234,51 +174,12 @@ impl Problem {
     }
 }
 
-/// An answer of 400 or above (RFC 9457).
-#[derive(Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub struct Document<'a> {
-    /// What kind of problem it is.
-    r#type: String,
-    /// The same in words.
-    title: &'a str,
-    /// The status of the answer.
-    status: u16,
-    /// What is special about it here.
-    detail: &'a str,
-    /// The id under which the log tells the cause, where it is ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
-    /// All that is wrong with the request.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    #[schema(required = false)]
-    errors: &'a [Fault],
-    /// How the cache came to it, where that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    explanation: Option<&'a RawValue>,
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Parts { subject, detail, faults, mut headers, id, explanation } = *self.parts;
-        let (status, name, title) = subject.parts();
-        let document = Document {
-            r#type: format!("urn:problem-type:freshline:{name}"),
-            title,
-            status: status.as_u16(),
-            detail: &detail,
-            instance: id.map(|id| id.instance()),
-            errors: &faults,
-            explanation: explanation.as_deref(),
-        };
-        // Strings, numbers and raw JSON: none of them can fail to be written.
-        let body = serde_json::to_vec(&document).unwrap_or_default();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+        let Parts { subject, detail, faults, headers, id, explanation } = *self.parts;
+        let mut document = Document::new(subject.parts(), &detail, &faults);
+        document.instance = id.map(|id| id.instance());
+        document.explanation = explanation.as_deref();
+        document.into_response(headers)
     }
 }

@@ -11,7 +11,7 @@
 //! - [`dead_letters`] keeps what a source could not use;
 //! - [`catalog`] is the reference application's product and its queries;
 //! - [`breaker`] keeps calls from a server that does not answer; [`tls`] says why it is not trusted, and what to do;
-//! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`], [`service`] are what every process needs around that.
+//! - [`config`], [`telemetry`], [`retry`], [`shutdown`], [`server`], [`admin`], [`problem`], [`service`] are what every process needs around that.
 
 pub mod admin;
 pub mod breaker;
@@ -31,6 +31,7 @@ pub mod fault;
 pub mod figures;
 mod places;
 pub mod primary;
+pub mod problem;
 pub mod registry;
 pub mod replication;
 pub mod retry;

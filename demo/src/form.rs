@@ -3,14 +3,17 @@
 use std::{borrow::Cow, ops::RangeInclusive, time::Duration};
 
 use axum::extract::Request;
-use freshline::catalog::Price;
+use freshline::{
+    catalog::Price,
+    problem::{Fault, Place},
+};
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::problem::{Fault, Problem, Subject, shown};
+use crate::problem::{Problem, Subject};
 
 /// More than any body here has.
 const BODY_LEN_MAX: usize = 4_096;
@@ -42,12 +45,10 @@ impl Form {
     fn parse(body: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(body) {
             Ok(Value::Object(members)) => Ok(Self { members, known: Vec::new(), faults: Vec::new() }),
-            Ok(other) => Err(Problem::faulty(vec![Fault {
-                pointer: String::new(),
-                value: Some(shown(&other)),
-                detail: "The body is not an object.".to_owned(),
-                remedy: "Send an object.".into(),
-            }])),
+            Ok(other) => {
+                let whole = Place::Pointer(String::new());
+                Err(Problem::faulty(vec![Fault::new(whole, Some(&shown(&other)), "The body is not an object.", "Send an object.")]))
+            }
             Err(error) => Err(Problem::new(Subject::Malformed, format!("{error}."))),
         }
     }
@@ -75,7 +76,7 @@ impl Form {
 
     /// Notes that a member, or what is missing in its place, cannot be used.
     pub fn fault(&mut self, name: &str, value: Option<&Value>, detail: String, remedy: Cow<'static, str>) {
-        self.faults.push(Fault { pointer: format!("/{name}"), value: value.map(shown), detail, remedy });
+        self.faults.push(Fault::new(Place::Pointer(format!("/{name}")), value.map(shown).as_deref(), detail, remedy));
     }
 
     /// What was read. Members that nobody asked for are faults too.
@@ -92,6 +93,11 @@ impl Form {
             _ => Err(Problem::faulty(self.faults)),
         }
     }
+}
+
+/// A value, as a fault shows it.
+fn shown(value: &Value) -> Cow<'_, str> {
+    value.as_str().map_or_else(|| value.to_string().into(), Into::into)
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {

@@ -2,15 +2,9 @@
 
 use std::borrow::Cow;
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
-
-/// How much of a wrong value is shown, in characters.
-const VALUE_LEN_MAX: usize = 60;
+use axum::response::{IntoResponse, Response};
+use freshline::problem::{Document, Fault, Kind, detail_of};
+use http::{HeaderMap, StatusCode};
 
 /// What a problem is about. Each has one `type`, one title and one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +36,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    const fn parts(self) -> Kind {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed-body", "The body is not JSON"),
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", "The body is not what is asked for"),
@@ -60,75 +54,28 @@ impl Subject {
     }
 }
 
-/// One fault of a body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// Where it lies, as a JSON pointer (RFC 6901).
-    pub pointer: String,
-    /// What stands there, cut to what fits a line; absent where nothing does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-    /// Why it cannot be used.
-    pub detail: String,
-    /// What to send instead.
-    pub remedy: Cow<'static, str>,
-}
-
-/// A value, as a fault shows it.
-pub fn shown(value: &serde_json::Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match text.char_indices().nth(VALUE_LEN_MAX) {
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-        None => text,
-    }
-}
-
 /// An answer of 400 or above.
 #[derive(Debug)]
 pub struct Problem {
     subject: Subject,
-    detail: String,
+    detail: Cow<'static, str>,
     faults: Vec<Fault>,
 }
 
 impl Problem {
     /// A problem about this, and what is special about it here.
-    pub fn new(subject: Subject, detail: impl Into<String>) -> Self {
+    pub fn new(subject: Subject, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { subject, detail: detail.into(), faults: Vec::new() }
     }
 
     /// A body with these faults, all that were found.
     pub fn faulty(faults: Vec<Fault>) -> Self {
-        let detail = match faults.as_slice() {
-            [fault] => fault.detail.clone(),
-            faults => format!("{} things are wrong, listed in errors.", faults.len()),
-        };
-        Self { subject: Subject::Invalid, detail, faults }
+        Self { subject: Subject::Invalid, detail: detail_of(&faults), faults }
     }
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [Fault],
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, name, title) = self.subject.parts();
-        let document = Document {
-            r#type: format!("urn:problem-type:freshline:{name}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            errors: &self.faults,
-        };
-        let mut response = (status, Json(document)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        response
+        Document::new(self.subject.parts(), &self.detail, &self.faults).into_response(HeaderMap::new())
     }
 }
