@@ -28,7 +28,7 @@ const START_MAX: Duration = Duration::from_secs(120);
 /// How long it may take to end in order.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
-/// The largest heap, in MiB, unless asked for more. 190 MB are in use after the start.
+/// The largest heap, in MiB. 190 MB are in use after the start.
 const HEAP_MIB: u32 = 384;
 
 /// The name of the file with each connector's progress.
@@ -60,8 +60,6 @@ pub struct ConnectOptions {
     /// The port of its REST interface to use if it is free; without one, that of the last start in this home. If it is taken, any
     /// free port.
     pub port: Option<u16>,
-    /// The largest heap, in MiB, instead of 384.
-    pub heap_mib: Option<u32>,
     /// More lines for the worker's configuration, as (name, value): they come last, so they win.
     pub settings: Vec<(String, String)>,
 }
@@ -101,11 +99,11 @@ impl Connect {
     /// If Java, Kafka or Debezium are not here and can't be had; if it does not start, or a connector fails: with the log's words.
     pub async fn start(home: Home, brokers: &str, connectors: Vec<Connector>, options: ConnectOptions) -> Result<Self> {
         let (java, plugins) = (Java::with_kafka()?, java::debezium()?);
-        let (asked, heap_mib, expected) = (options.port, options.heap_mib.unwrap_or(HEAP_MIB), connectors.len());
+        let (asked, expected) = (options.port, connectors.len());
         let brokers = brokers.to_owned();
         let prepare = move |home: &Home, ports: &[u16]| {
             let worker = home.write("connect.properties", &configuration(home, ports[0], &brokers, &plugins, &options))?;
-            let mut command = java.command(home, "org.apache.kafka.connect.cli.ConnectStandalone", heap_mib)?;
+            let mut command = java.command(home, "org.apache.kafka.connect.cli.ConnectStandalone", HEAP_MIB)?;
             command.arg(worker);
             for connector in &connectors {
                 let file = format!("connect-{}.properties", connector.name);

@@ -43,10 +43,16 @@ impl Java {
     }
 
     /// The command that runs `class`, as the servers' user, with a heap of at most `heap_mib`. What it needs is written into `home`.
+    ///
+    /// Where we are built without optimization, nothing is measured, and few servers live for more than a minute: the second of the
+    /// two compilers never earns back what it takes.
     pub(super) fn command(&self, home: &Home, class: &str, heap_mib: u32) -> Result<Command> {
         let logging = home.write("log4j2.properties", LOGGING)?;
         let mut command = home.user().command(&self.program);
         command.arg(format!("-Xmx{heap_mib}m")).args(["-Xms64m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]);
+        if cfg!(debug_assertions) {
+            command.arg("-XX:TieredStopAtLevel=1");
+        }
         command.arg(format!("-Dlog4j2.configurationFile={}", logging.display()));
         command.arg("-cp").arg(self.kafka.join(JARS).join("*")).arg(class);
         Ok(command)

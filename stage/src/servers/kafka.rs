@@ -36,7 +36,7 @@ const DATA: &str = "kafka-data";
 /// Any id does: there is one node in the cluster.
 const CLUSTER: &str = "AAAAAAAAQACAAAAAAAAAAQ";
 
-/// The largest heap, in MiB, unless asked for more. 160 MB are in use after the start.
+/// The largest heap, in MiB. 160 MB are in use after the start.
 const HEAP_MIB: u32 = 256;
 
 /// Enough to keep a large row in one event. The same on Connect's side.
@@ -100,8 +100,6 @@ pub struct KafkaOptions {
     pub login: KafkaLogin,
     /// Whether it speaks TLS, and how.
     pub tls: Option<KafkaTls>,
-    /// The largest heap, in MiB, instead of 256.
-    pub heap_mib: Option<u32>,
     /// More lines for its configuration, as (name, value): they come last, so they win. `log.retention.check.interval.ms` of some
     /// hundred makes a short retention act at once.
     pub settings: Vec<(String, String)>,
@@ -143,12 +141,12 @@ impl Kafka {
         if !home.path().join(DATA).join("meta.properties").exists() {
             format(&java, &home, &options, &password).await?;
         }
-        let (asked, heap_mib) = (options.port, options.heap_mib.unwrap_or(HEAP_MIB));
+        let asked = options.port;
         let known = password.clone();
         let ports = options.ports();
         let prepare = move |home: &Home, ports: &[u16]| {
             let configuration = home.write(CONFIGURATION, &configuration(home, ports, &options, &known))?;
-            let mut command = java.command(home, "kafka.Kafka", heap_mib)?;
+            let mut command = java.command(home, "kafka.Kafka", HEAP_MIB)?;
             command.arg(configuration);
             Ok(command)
         };
