@@ -10,7 +10,10 @@ const row = async (id) => (await rows(`select price::text, stock_quantity, xmin:
 /** Waits until a change is followed to the next read, and answers with its moments. */
 async function followed(page, id, price) {
   const { xid } = await until('the row in Postgres', async () => { const now = await row(id); return now.price === price && now; });
-  await page.locator(`.moments[data-xid="${xid}"] [data-moment=read]`, { hasText: `${price},` }).waitFor();
+  const moment = (name) => page.locator(`.moments[data-xid="${xid}"] [data-moment=${name}]`);
+  await moment('read').filter({ hasText: `${price},` }).waitFor();
+  // Who it was has a name once the page has heard which processes run: within a second.
+  await moment('received').filter({ hasNotText: 'process ' }).waitFor();
   return moments(page, xid);
 }
 

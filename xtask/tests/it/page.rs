@@ -165,7 +165,7 @@ impl Beside {
 
     /// Runs one command in the shell, and answers what it said.
     pub async fn run(&mut self, command: &str) -> Vec<String> {
-        let command = self.here.iter().fold(command.to_owned(), |command, (written, here)| command.replace(written, here));
+        let command = self.put_here(command);
         let line = format!("{command}\necho; echo {OVER}\n");
         self.words.write_all(line.as_bytes()).await.expect("the shell takes it");
         let mut told = Vec::new();
@@ -177,6 +177,18 @@ impl Beside {
                 line => told.push(line),
             }
         }
+    }
+
+    /// The command as it has to be here. What was put in is not looked at again: one replica may have the port that the page gives the other.
+    fn put_here(&self, mut command: &str) -> String {
+        let mut whole = String::new();
+        let first = |text: &str| self.here.iter().filter_map(|(written, here)| Some((text.find(written)?, *written, here))).min();
+        while let Some((at, written, here)) = first(command) {
+            whole.push_str(&command[..at]);
+            whole.push_str(here);
+            command = &command[at + written.len()..];
+        }
+        whole + command
     }
 
     /// Ends all of it in order.
