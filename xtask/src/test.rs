@@ -1,5 +1,7 @@
 //! `test`: everything that has to hold before a change is taken.
 
+mod binaries;
+
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,14 +15,15 @@ use crate::tidy::Tidy;
 const SEED_VARIABLES: [&str; 3] = [stage::SEED_VARIABLE, "PROPTEST_RNG_SEED", "BOLERO_RANDOM_SEED"];
 
 /// What is run, in this order: first what fails fastest.
-const STEPS: [&[&str]; 7] = [
+const STEPS: [&[&str]; 8] = [
     &["fmt", "--all", "--check"],
     &["xtask", "tidy"],
     &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
     &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"],
     &["build", "--workspace", "--locked", "--quiet"],
     &["xtask", "docs"],
-    &["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"],
+    &["test", "--workspace"],
+    &["test", "--workspace", "--doc", "--locked", "--quiet"],
 ];
 
 /// What the tests have in their names that need a broker, Prometheus, Schemathesis, a browser, or what checks containers. They are left out, and that is said,
@@ -93,14 +96,18 @@ impl Test {
             }
             _ => {}
         }
+        let seeds = SEED_VARIABLES.map(|name| (name, seed.to_string()));
+        let skips = left_out.iter().flat_map(|name| ["--skip", name]);
+        if step == ["test", "--workspace"] {
+            let Some(binaries) = binaries::build()? else { return Ok(false) };
+            return binaries::run(binaries, |command| {
+                command.arg("--quiet").args(&self.name).args(skips.clone()).envs(seeds.clone());
+            });
+        }
         let mut command = cargo();
-        command.args(step);
-        command.envs(SEED_VARIABLES.map(|name| (name, seed.to_string())));
+        command.args(step).envs(seeds);
         if step[0] == "test" {
-            command.args(&self.name);
-            if !left_out.is_empty() {
-                command.arg("--").args(left_out.iter().flat_map(|name| ["--skip", name]));
-            }
+            command.args(&self.name).arg("--").args(skips);
         }
         Ok(command.status().with_context(|| format!("running cargo {}", step.join(" ")))?.success())
     }
