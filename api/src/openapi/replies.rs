@@ -13,7 +13,7 @@ use utoipa::{
 };
 
 use super::schemas::{Product, nullable, object, text};
-use crate::write::WriteExplanation;
+use crate::write::answer::WriteExplanation;
 
 /// What every answer from the cache says of itself.
 const OF_READ: [(&str, &str); 8] = [

@@ -16,7 +16,7 @@ use utoipa::{
 use crate::{
     events::{Lost, Processes, Unseen},
     product::{Bounds, CATEGORY, DESCRIPTION, NAME, SKU},
-    write::WriteExplanation,
+    write::answer::WriteExplanation,
 };
 
 /// As an id is written.
