@@ -57,12 +57,15 @@ impl Running {
     }
 
     /// Sends it a signal. One that has ended already is left alone.
+    ///
+    /// SIGKILL goes to its whole group: who is ended by it can't end those that it has started, and nginx's do not end by themselves.
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
         if self.ended()?.is_some() {
             return Ok(());
         }
-        let pid = i32::try_from(self.pid()).context("a pid beyond 2^31")?;
-        signal::kill(Pid::from_raw(pid), signal).with_context(|| format!("sending {signal} to {pid}"))
+        let pid = Pid::from_raw(i32::try_from(self.pid()).context("a pid beyond 2^31")?);
+        let send = if signal == Signal::SIGKILL { signal::killpg } else { signal::kill };
+        send(pid, signal).with_context(|| format!("sending {signal} to {pid}"))
     }
 
     /// How it ended, if it has.

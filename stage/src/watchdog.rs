@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 
 /// Arguments: pid, signal, directory to remove ("" for none). A line on stdin means that all is well. A process that has
 /// not ended after 10 s is killed; after 20 s nothing more can be done (a zombie that nobody reaps still counts as alive).
+/// What is left of its group goes with it.
 const SCRIPT: &str = r#"
 read -r _ && exit 0
 kill -s "$2" "$1" 2>/dev/null
@@ -22,6 +23,7 @@ while kill -0 "$1" 2>/dev/null && [ $i -lt 200 ]; do
     [ $i -eq 100 ] && kill -s KILL "$1"
     sleep 0.1
 done
+kill -s KILL -- "-$1" 2>/dev/null
 [ -z "$3" ] || rm -rf -- "$3"
 "#;
 

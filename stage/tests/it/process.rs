@@ -49,6 +49,17 @@ async fn a_dropped_process_is_gone() {
 }
 
 #[tokio::test]
+async fn what_a_killed_process_has_started_goes_with_it() {
+    let mut process = Process::start(shell("sleep 1000 & echo \"child $!\"; wait")).expect("it starts");
+    let line = process.line("child ").await;
+    let child = line.strip_prefix("child ").expect("a pid");
+    process.kill().await.expect("it is killed");
+    // Nobody may be there to reap it.
+    let is_over = async || std::fs::read_to_string(format!("/proc/{child}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    until("its child is gone too", is_over).await;
+}
+
+#[tokio::test]
 async fn a_process_that_is_to_end_in_order_is_asked_before_it_is_killed() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let note = scratch.path().join("note");
