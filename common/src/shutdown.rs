@@ -65,8 +65,8 @@ pub struct Ended {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It returned an error.
-    #[error("it failed")]
-    Error(#[source] TaskError),
+    #[error(transparent)]
+    Error(TaskError),
     /// It panicked, or was aborted.
     #[error("it did not come to its end")]
     Broken(#[source] JoinError),
