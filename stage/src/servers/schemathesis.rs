@@ -8,8 +8,11 @@ use anyhow::{Context, Result};
 use super::{Missing, fetched, install};
 use crate::Launch;
 
-/// The wheel. What it needs besides is chosen by pip.
-const WHEEL: &str = "schemathesis==4.32.5";
+/// The wheel, and what reads all the codings that it may ask for, by chance, in an `Accept-Encoding`. What they need is chosen by pip.
+const WHEELS: [&str; 2] = ["schemathesis==4.32.5", "urllib3[brotli,zstd]"];
+
+/// The name of the directory of all that.
+const NAME: &str = "schemathesis-4.32.5-codings";
 
 /// Sees to it that Schemathesis is here.
 ///
@@ -24,7 +27,7 @@ pub fn ensure_schemathesis() -> Result<()> {
 /// # Errors
 /// As [`ensure_schemathesis`].
 pub fn schemathesis() -> Result<Launch> {
-    let directory = fetched::once(&WHEEL.replace("==", "-"), fetch)?;
+    let directory = fetched::once(NAME, fetch)?;
     let program = directory.join("bin/schemathesis").into_os_string().into_string();
     let program = program.ok().context("the cache lies at a path that is not UTF-8")?;
     // Its packages lie in a directory of their own, as those of a virtual environment would, which could not be moved there when done.
@@ -38,7 +41,7 @@ pub fn schemathesis() -> Result<Launch> {
 fn fetch(directory: &Path) -> Result<()> {
     install::ensure_all(&[Missing::Pip])?;
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--target"]).arg(directory).arg(WHEEL);
+    pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--target"]).arg(directory).args(WHEELS);
     fetched::run(&mut pip)
         .context("pip can't fetch Schemathesis, which tries the API by its own document: it needs Python 3.10 or newer")
 }
