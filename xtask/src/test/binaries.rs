@@ -171,8 +171,9 @@ mod tests {
         let home = Home::scratch().expect("a directory");
         let made = Command::new("mkfifo").arg(home.path().join("meeting")).status().expect("it runs");
         assert!(made.success());
-        // Each waits until the other has opened its end.
-        let meeting = vec![script(&home, "one", "echo here > meeting"), script(&home, "other", "read word < meeting")];
+        // Each waits until the other has opened its end; one that is alone gives up.
+        let waits = |what: &str| format!("exec timeout 10 sh -c '{what}'");
+        let meeting = vec![script(&home, "one", &waits("echo > meeting")), script(&home, "other", &waits("read word < meeting"))];
         assert!(run(meeting, with_its_script).expect("they run"));
     }
 }

@@ -165,7 +165,7 @@ impl Beside {
 
     /// Runs one command in the shell, and answers what it said.
     pub async fn run(&mut self, command: &str) -> Vec<String> {
-        let command = self.put_here(command);
+        let command = put_here(command, &self.here);
         let line = format!("{command}\necho; echo {OVER}\n");
         self.words.write_all(line.as_bytes()).await.expect("the shell takes it");
         let mut told = Vec::new();
@@ -179,24 +179,30 @@ impl Beside {
         }
     }
 
-    /// The command as it has to be here. What was put in is not looked at again: one replica may have the port that the page gives the other.
-    fn put_here(&self, mut command: &str) -> String {
-        let mut whole = String::new();
-        let first = |text: &str| self.here.iter().filter_map(|(written, here)| Some((text.find(written)?, *written, here))).min();
-        while let Some((at, written, here)) = first(command) {
-            whole.push_str(&command[..at]);
-            whole.push_str(here);
-            command = &command[at + written.len()..];
-        }
-        whole + command
-    }
-
     /// Ends all of it in order.
     pub async fn down(mut self) {
         drop(self.shell);
         self.up.terminate().expect("it is told to stop");
         self.up.wait(PATIENCE).await.expect("it stops");
     }
+}
+
+/// The command as it has to be here. What was put in is not looked at again: one replica may have the port that the page gives the other.
+fn put_here(mut command: &str, all: &[(&str, String)]) -> String {
+    let mut whole = String::new();
+    let first = |text: &str| all.iter().filter_map(|(written, here)| Some((text.find(written)?, *written, here))).min();
+    while let Some((at, written, here)) = first(command) {
+        whole.push_str(&command[..at]);
+        whole.push_str(here);
+        command = &command[at + written.len()..];
+    }
+    whole + command
+}
+
+#[test]
+fn each_replica_is_put_where_the_page_names_it_whatever_port_it_has() {
+    let here = [("host:8080", "host:8081".to_owned()), ("host:8081", "host:8082".to_owned())];
+    assert_eq!(put_here("curl host:8080 host:8081; echo host:1", &here), "curl host:8081 host:8082; echo host:1");
 }
 
 fn address(status: &Value, name: &str) -> String {
