@@ -186,7 +186,7 @@ impl Feed {
         match &mut self.between {
             Between::Nothing => Ok(()),
             Between::Relay { relay, .. } => relay.restart().await,
-            Between::Debezium { connector, brokers: Brokers::Shared(_, connect) } => connect.start_one(&connector.name).await,
+            Between::Debezium { connector, brokers: Brokers::Shared(_, connect) } => connect.start_one(connector).await,
             Between::Debezium { brokers: Brokers::Own { connect, .. }, .. } => connect.start_again().await,
         }
     }
@@ -200,12 +200,12 @@ impl Feed {
         let Between::Debezium { connector, brokers } = &self.between else { return self.start_writer().await };
         let Brokers::Shared(_, connect) = brokers else { bail!("Connect is the test's own: this wants Feed::new") };
         let name = &connector.name;
-        if connect.start_one(name).await.is_ok() {
+        if connect.start_one(connector).await.is_ok() {
             bail!("Debezium went on as if its slot were there");
         }
         connect.stop_one(name).await?;
         connect.forget_one(name).await?;
-        connect.start_one(name).await
+        connect.start_one(connector).await
     }
 
     /// Kills whoever reads the slot for others with -9 and starts it again: the relay, an own Connect, or the walsender where the

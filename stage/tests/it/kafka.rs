@@ -1,6 +1,6 @@
 //! A private Kafka, and Debezium on Connect that writes to it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use rdkafka::ClientConfig;
@@ -14,6 +14,9 @@ use stage::{Stage, until};
 
 /// A client's own patience with a broker that is coming back.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// How often two things are done at once to one Connect. With its own `resume` the first time is the last.
+const ROUNDS: usize = 3;
 
 fn home() -> Home {
     Home::scratch().expect("a scratch directory")
@@ -164,4 +167,21 @@ async fn a_connector_that_fails_is_an_error_with_its_reason() {
     let failed = Connect::start(home(), &kafka.brokers(), vec![connector], ConnectOptions::default()).await;
     let error = failed.err().expect("there is no such publication").to_string();
     assert!(error.contains("Publication autocreation is disabled, please create one"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connector_is_started_again_while_another_goes() {
+    let (t, other) = (Stage::new().await, Stage::new().await);
+    let connect = Connect::start(home(), &shared().await.brokers(), Vec::new(), ConnectOptions::default()).await;
+    let connect = Arc::new(connect.expect("it starts"));
+    let [stays, goes] = [&t, &other].map(|stage| Connector::of(stage.postgres(), stage.name(), stage.name()));
+    connect.add(&stays).await.expect("it runs");
+    for _ in 0..ROUNDS {
+        connect.add(&goes).await.expect("it runs");
+        connect.stop_one(&stays.name).await.expect("it stops");
+        let (worker, name) = (Arc::clone(&connect), goes.name.clone());
+        let gone = tokio::task::spawn_blocking(move || worker.remove(&name));
+        connect.start_one(&stays).await.expect("it runs again");
+        gone.await.expect("no panic").expect("removed");
+    }
 }
