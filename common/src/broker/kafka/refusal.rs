@@ -27,6 +27,9 @@ const LET_IN_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked what the client has met.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long the next thing that the client has met may take to be here.
+const TAKEN_WITHIN: Duration = Duration::from_millis(5);
+
 /// Why no broker lets us in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KafkaRefusal {
@@ -156,15 +159,18 @@ impl KafkaAddress {
 
     fn knock(&self, met: &Met) -> Result<(), KafkaRefusal> {
         self.files_are_there()?;
-        let made = self.client().create_with_context(met.clone());
+        // All brokers at once: by itself it tries one after the other, and the one that is there may be the last.
+        let mut client = self.client();
+        let made = client.set("enable.sparse.connections", "false").create_with_context(met.clone());
         let client: BaseConsumer<Met> = made.map_err(|error| KafkaRefusal::Settings { said: error.to_string() })?;
         let began = Instant::now();
         loop {
             if client.client().fetch_cluster_id(LOOK_EVERY).is_some() {
                 return Ok(());
             }
-            // What it met waits to be taken. There are no messages: nothing was asked for.
-            while client.poll(Duration::ZERO).is_some() {}
+            // What it met waits to be taken, and without any time only up to the next line of its log. There are no messages: nothing
+            // was asked for.
+            while client.poll(TAKEN_WITHIN).is_some() {}
             if let Some(refusal) = met.refusal() {
                 return Err(refusal);
             }

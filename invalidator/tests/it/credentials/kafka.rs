@@ -32,6 +32,9 @@ fn by<'a>(mechanism: &'a str, password: &'a str) -> [(&'a str, &'a str); 3] {
 
 const MECHANISMS: [&str; 3] = ["plain", "scram-sha-256", "scram-sha-512"];
 
+/// How many brokers are away, on ports that nobody has: what the client says of them must not hide what the last one says.
+const DEAD: u16 = 60;
+
 const HERE: &str = "IP:127.0.0.1,DNS:localhost";
 
 #[tokio::test]
@@ -42,6 +45,9 @@ async fn kafka_lets_in_by_each_kind_of_password_and_refuses_a_wrong_one_at_once(
         let outcome = enter(&kafka.brokers(), &by(mechanism, WRONG)).await;
         assert_refused(outcome, "FRESHLINE_KAFKA_PASSWORD", "uthentication failed");
     }
+    let mostly_dead: Vec<_> = (1..=DEAD).map(|port| format!("127.0.0.1:{port}")).chain([kafka.brokers()]).collect();
+    let outcome = enter(&mostly_dead.join(","), &by("plain", WRONG)).await;
+    assert_refused(outcome, "FRESHLINE_KAFKA_PASSWORD", "uthentication failed");
     let stage = Stage::new().await;
     let wrong = by("scram-sha-512", WRONG).map(|(name, value)| (format!("FRESHLINE_{name}"), value.to_owned()));
     let source = [("FRESHLINE_SOURCE", "kafka".to_owned()), ("FRESHLINE_KAFKA_BROKERS", kafka.brokers())];
