@@ -4,10 +4,7 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::{Command, Stdio},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Mutex,
     thread,
     time::Instant,
 };
@@ -22,6 +19,9 @@ const AT_ONCE: usize = 2;
 
 /// What takes minutes begins first, so that nothing long is left at the end. A name of none does no harm.
 const LONGEST: [&str; 4] = ["invalidator it", "api system", "api browser", "common it"];
+
+/// How many lines are told again of a binary that has ended without naming what has failed.
+const LAST_LINES: usize = 20;
 
 /// One binary of tests.
 #[derive(Debug)]
@@ -76,25 +76,44 @@ fn binary(message: &str) -> Option<Binary> {
     Some(Binary { name, program: artifact.executable.filter(|_| artifact.profile.test)?, package })
 }
 
-/// Runs all, each with these arguments, and tells what each has said when it has ended. Whether all of them succeeded.
+/// Runs all, each prepared like this, and tells what each has said when it has ended; at the very end once more why some have failed.
+/// Whether all of them succeeded.
 pub fn run(binaries: Vec<Binary>, prepare: impl Fn(&mut Command) + Sync) -> Result<bool> {
-    let (waiting, all_good) = (Mutex::new(binaries.into_iter()), AtomicBool::new(true));
+    let waiting = Mutex::new(binaries.into_iter());
     let take = || waiting.lock().ok()?.next();
-    let lane = || -> Result<()> {
+    let lane = || -> Result<Vec<String>> {
+        let mut failed = Vec::new();
         while let Some(binary) = take() {
             let begun = Instant::now();
             let (succeeded, said) = binary.run(&prepare)?;
             let verdict = if succeeded { "passed" } else { "FAILED" };
             println!("-- {} {verdict} after {:.1} s\n{}", binary.name, begun.elapsed().as_secs_f64(), said.trim());
-            all_good.fetch_and(succeeded, Ordering::Relaxed);
+            if !succeeded {
+                failed.push(format!("-- {} FAILED\n{}", binary.name, failures(&said)));
+            }
         }
-        Ok(())
+        Ok(failed)
     };
-    thread::scope(|scope| {
+    let failed = thread::scope(|scope| {
         let lanes: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(lane)).collect();
-        lanes.into_iter().try_for_each(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        let ended = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended.collect::<Result<Vec<_>>>()
     })?;
-    Ok(all_good.into_inner())
+    let failed = failed.concat();
+    failed.iter().for_each(|why| println!("{why}"));
+    Ok(failed.is_empty())
+}
+
+/// What each test says that has failed, without where in the code it was called from; the last lines of a binary that has not come to
+/// say so.
+fn failures(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().collect();
+    let begin = lines.iter().position(|line| *line == "failures:").unwrap_or(lines.len().saturating_sub(LAST_LINES));
+    let is_frame = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("at ") || line.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+    };
+    lines[begin..].iter().copied().filter(|line| !is_frame(line)).collect::<Vec<_>>().join("\n")
 }
 
 impl Binary {
@@ -164,6 +183,16 @@ mod tests {
             let some = (0..4).map(|n| script(&home, &n.to_string(), "exit 0")).chain([script(&home, "last", last)]).collect();
             assert_eq!(run(some, with_its_script).expect("they run"), all_good);
         }
+    }
+
+    #[test]
+    fn why_tests_have_failed_is_told_without_backtraces() {
+        let said = "running 2 tests\n.F\nfailures:\n\n---- a::b stdout ----\npanicked at c.rs:1:2:\nstack backtrace:\n   0: d::e\n             at \
+                    ./f.rs:3:4\n  10: g\nleft: 1\n\nfailures:\n    a::b";
+        let told = "failures:\n\n---- a::b stdout ----\npanicked at c.rs:1:2:\nstack backtrace:\nleft: 1\n\nfailures:\n    a::b";
+        assert_eq!(failures(said), told);
+        let ended: Vec<_> = (0..30).map(|n| format!("line {n}")).collect();
+        assert_eq!(failures(&ended.join("\n")), ended[10..].join("\n"));
     }
 
     #[test]
