@@ -42,7 +42,7 @@ function Row({ member, now_us }) {
       <td title=${`${host}, pid ${pid}, version ${version}, id ${id}`}><b>${role}</b>${source && html` <span class="faint">from ${source}</span>`}
         ${where && html`<br /><span class="mono small faint">${where}</span>`}</td>
       <td><${Badge} tone=${TONES[state]}>${state}${state === 'silent' ? ` for ${millis(silent_ms)}` : ''}<//></td>
-      <td class="work">${work(member).map(([name, value]) => html`<span class="fact"><span class="faint">${name}</span> ${value}</span>`)}</td>
+      <td class="work">${work(member).map(([name, value]) => html`<span class=${name && 'fact'}><span class="faint">${name}</span> ${value}</span>`)}</td>
       <td class="numbers">${millis(now_us / 1000 - started_ms)}</td>
     </tr>
   `;

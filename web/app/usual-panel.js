@@ -47,7 +47,7 @@ export function UsualPanel() {
       : html`<button type="button" disabled=${cannot !== null} aria-describedby="usual-why" onClick=${start}>Run the usual way beside it</button>`}`;
   return html`
     <${Panel} name="usual" wide title="The usual way, side by side" side=${side}
-      lead="DEL on a change, SET on a miss, with a TTL: on keys of its own, with the same writes and reads as Freshline gets. Between the log and its visibility each commit is held for a moment, as it is by a standby that is away.">
+      lead="DEL on a change, SET on a miss, with a TTL: on keys of its own, with the same writes and reads as Freshline gets. Between the log and its visibility each commit is held for a moment where that can be done, as it is by a standby that is away.">
       <p id="usual-why" class="small faint">${cannot ?? plan(product?.name ?? '', known?.offer ?? null)}</p>
       ${failure && html`<${Failure}>${failure}<//>`}
       ${run && html`<${Shown} run=${run} busy=${busy} />`}
