@@ -76,7 +76,8 @@ impl<'a, V: Value> Miss<'a, V> {
         let names = self.keys.iter().map(|key| (*key).clone()).collect();
         match self.shared.misses.join(names).await {
             Call::Lead(lead) => {
-                if lead.has_waited() {
+                // While Redis is away there are no leases to tell of a flight that has landed since the look: what it brought is in memory.
+                if lead.has_waited() || self.shared.door.outage().is_some() {
                     self.look_again(|_| true).await;
                 }
                 let found = self.fetch(load).await;

@@ -263,10 +263,11 @@ impl SlotFacts {
     fn lost(&self) -> Option<String> {
         if let Some(reason) = &self.invalidation_reason {
             Some(format!("invalidation_reason is {reason}"))
-        } else if self.conflicting == Some(true) {
-            Some("it conflicts with recovery".to_owned())
+        } else if self.wal_status.as_deref() == Some("lost") {
+            // Before `conflicting`, which Postgres 16 shows of every slot that is lost.
+            Some("wal_status is lost".to_owned())
         } else {
-            (self.wal_status.as_deref() == Some("lost")).then(|| "wal_status is lost".to_owned())
+            (self.conflicting == Some(true)).then(|| "it conflicts with recovery".to_owned())
         }
     }
 }
