@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use super::Connector;
 
-/// How long one answer may take. After 90 s Connect gives up by itself, and says what it was at (KIP-1017).
+/// How long one answer may take. After 90 s Connect gives up most questions by itself, and says what it was at
+/// (Kafka 4.3.1, `RestServer.DEFAULT_REST_REQUEST_TIMEOUT_MS`).
 const ANSWER_MAX: Duration = Duration::from_secs(100);
 
 /// How a connector's task does.
